@@ -1,8 +1,9 @@
 """A test public-key infrastructure in the shape of the Vietnamese one: two trust schemes and one that nobody trusts.
 
-State bodies and their officers sign with certificates of the public-service authority (NĐ 68/2024), citizens and companies with
-certificates of licensed public authorities under the national root (NĐ 23/2025). Every key, serial number and signature is derived
-from the seed, so the same seed and time give the same bytes. The keys are worthless by design: they can be recomputed by anyone.
+State bodies and their officers sign with certificates of the public-service authority (NĐ 68/2024), citizens and
+companies with certificates of licensed public authorities under the national root (NĐ 23/2025). Every key, serial
+number and signature is derived from the seed, so the same seed and time give the same bytes. The keys are worthless by
+design: they can be recomputed by anyone.
 """
 
 import hashlib
@@ -103,13 +104,13 @@ class Validity:
 
 
 class TestPki:
-    """The authorities of all schemes, and a maker of certificates below them. See the module for what it is and is not."""
+    """The authorities of all schemes, and a maker of certificates below them."""
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
     def __init__(self, seed: int, *, at: datetime) -> None:
         self.seed = seed
-        self.at = require_aware(at).astimezone(UTC).replace(microsecond=0)
+        self.at = _whole_seconds(at)
         self._revoked: dict[Scheme, dict[int, datetime]] = {scheme: {} for scheme in Scheme}
         self._identities: dict[str, Identity] = {}
         self.roots = {scheme: self._root(scheme) for scheme in Scheme}
@@ -149,40 +150,42 @@ class TestPki:
 
     def revoke(self, identity: Identity, *, on: datetime) -> None:
         """Puts a certificate on its authority's revocation list from `on`."""
-        self._revoked[identity.scheme][identity.certificate.serial_number] = require_aware(on).astimezone(UTC).replace(microsecond=0)
+        self._revoked[identity.scheme][identity.certificate.serial_number] = _whole_seconds(on)
 
     # ------------------------------------------------------------ revocation evidence
 
     def crl(self, scheme: Scheme, *, at: datetime, of_root: bool = False) -> bytes:
         """Returns the DER revocation list that the scheme's issuing authority (or root) published for `at`."""
         authority = (self.roots if of_root else self.issuing)[scheme]
-        issued = require_aware(at).astimezone(UTC).replace(microsecond=0)
+        issued = _whole_seconds(at)
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(authority.certificate.subject)
             .last_update(issued)
             .next_update(issued + timedelta(days=30 if of_root else 7))
             .add_extension(x509.CRLNumber(int(issued.timestamp())), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
+            .add_extension(_authority_identifier(authority), critical=False)
         )
         for serial, revoked_on in sorted(self._revoked[scheme].items() if not of_root else ()):
             if revoked_on <= issued:
                 builder = builder.add_revoked_certificate(_revoked_entry(serial, revoked_on))
-        return builder.sign(authority.key, hashes.SHA256(), ecdsa_deterministic=True).public_bytes(serialization.Encoding.DER)
+        signed = builder.sign(authority.key, hashes.SHA256(), ecdsa_deterministic=True)
+        return signed.public_bytes(serialization.Encoding.DER)
 
     def ocsp(self, identity: Identity, *, at: datetime) -> bytes:
         """Returns the DER OCSP response that the responder of the identity's scheme gave at `at` (RFC 6960)."""
-        produced = require_aware(at).astimezone(UTC).replace(microsecond=0)
+        produced = _whole_seconds(at)
         responder = self.ocsp_responders[identity.scheme]
         revoked_on = self._revoked[identity.scheme].get(identity.certificate.serial_number)
         if revoked_on is None or revoked_on > produced:
             status = ocsp.CertStatus(name="good", value=core.Null())
         else:
-            status = ocsp.CertStatus(name="revoked", value={"revocation_time": revoked_on, "revocation_reason": "key_compromise"})
+            revoked = {"revocation_time": revoked_on, "revocation_reason": "key_compromise"}
+            status = ocsp.CertStatus(name="revoked", value=revoked)
         issuer = identity.chain[0]
         answer = {
             "cert_id": {
-                "hash_algorithm": {"algorithm": "sha1"},  # the only algorithm every OCSP client understands (RFC 6960, 4.3)
+                "hash_algorithm": {"algorithm": "sha1"},  # what every OCSP client understands (RFC 6960, 4.3)
                 "issuer_name_hash": hashlib.sha1(issuer.subject.public_bytes(), usedforsecurity=False).digest(),
                 "issuer_key_hash": _key_identifier(issuer),
                 "serial_number": identity.certificate.serial_number,
@@ -204,24 +207,20 @@ class TestPki:
             "signature": responder.sign(tbs.dump()),
             "certs": [responder.asn1],
         }
-        return ocsp.OCSPResponse(
-            {
-                "response_status": "successful",
-                "response_bytes": {"response_type": "basic_ocsp_response", "response": ocsp.BasicOCSPResponse(basic)},
-            }
-        ).dump()
+        envelope = {"response_type": "basic_ocsp_response", "response": ocsp.BasicOCSPResponse(basic)}
+        response: bytes = ocsp.OCSPResponse({"response_status": "successful", "response_bytes": envelope}).dump()
+        return response
 
     def write_trust(self, folder: Path) -> list[Path]:
         """Writes the trusted roots as `folder/<scheme>/root.pem`; the untrusted scheme is left out.
 
-        Beside each root go `issuing.pem` in a sub-folder `intermediates` and the authority's current revocation lists in `crls`, both
-        of which a checker may use offline and neither of which is an anchor.
+        Beside each root go the revocation lists current at the PKI's time (`crls/*.crl`, DER), for checks without a
+        network of signatures that carry no revocation evidence of their own.
         """
         written: list[Path] = []
         for scheme in TRUSTED_SCHEMES:
             files = {
                 "root.pem": self.roots[scheme].certificate.public_bytes(serialization.Encoding.PEM),
-                "intermediates/issuing.pem": self.issuing[scheme].certificate.public_bytes(serialization.Encoding.PEM),
                 "crls/issuing.crl": self.crl(scheme, at=self.at),
                 "crls/root.crl": self.crl(scheme, at=self.at, of_root=True),
             }
@@ -239,7 +238,8 @@ class TestPki:
         return ec.derive_private_key(int.from_bytes(digest) % (_ORDER - 1) + 1, _CURVE)
 
     def _serial(self, label: str) -> int:
-        return int.from_bytes(hashlib.sha256(f"archive-service test serial\0{self.seed}\0{label}".encode()).digest()[:15]) | 1
+        digest = hashlib.sha256(f"archive-service test serial\0{self.seed}\0{label}".encode()).digest()
+        return int.from_bytes(digest[:15]) | 1
 
     def _root(self, scheme: Scheme) -> Identity:
         name, organisation = _ROOT_NAMES[scheme]
@@ -288,10 +288,12 @@ class TestPki:
             builder = self._builder(label, subject, key, issuing.certificate.subject, period)
             builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             builder = builder.add_extension(_usage(*_SIGNER_USAGE), critical=True)
-            builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
+            extended = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
+            builder = builder.add_extension(extended, critical=False)
             builder = _with_pointers(builder, key, issuing, scheme, crl_name="issuing")
             chain = (issuing.certificate, *issuing.chain)
-            self._identities[label] = Identity(certificate=_signed(builder, issuing.key), key=key, chain=chain, scheme=scheme)
+            certificate = _signed(builder, issuing.key)
+            self._identities[label] = Identity(certificate=certificate, key=key, chain=chain, scheme=scheme)
         return self._identities[label]
 
     def _builder(
@@ -303,9 +305,17 @@ class TestPki:
             .issuer_name(issuer)
             .public_key(key.public_key())
             .serial_number(self._serial(label))
-            .not_valid_before(validity.starts.astimezone(UTC).replace(microsecond=0))
-            .not_valid_after(validity.ends.astimezone(UTC).replace(microsecond=0))
+            .not_valid_before(_whole_seconds(validity.starts))
+            .not_valid_after(_whole_seconds(validity.ends))
         )
+
+
+def _whole_seconds(at: datetime) -> datetime:
+    return require_aware(at).astimezone(UTC).replace(microsecond=0)
+
+
+def _authority_identifier(issuer: Identity) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
 
 
 def _signed(builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
@@ -327,22 +337,29 @@ def _identifier(key: ec.EllipticCurvePrivateKey) -> x509.SubjectKeyIdentifier:
 
 def _key_identifier(certificate: x509.Certificate) -> bytes:
     """SHA-1 of the public key bits: what OCSP calls the key hash (RFC 6960, 4.1.1)."""
-    return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest  # type: ignore[arg-type]  # always EC here
+    return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
 
 
 def _with_pointers(
-    builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey, issuer: Identity, scheme: Scheme, *, crl_name: str
+    builder: x509.CertificateBuilder,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: Identity,
+    scheme: Scheme,
+    *,
+    crl_name: str,
 ) -> x509.CertificateBuilder:
     """Adds key identifiers and where to ask; the host is under .invalid (RFC 2606), so that nothing is ever fetched."""
     host = f"http://{scheme.value.replace('_', '-')}.ca.invalid"
     access = [
         x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(f"{host}/ocsp")),
-        x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(f"{host}/{crl_name}.cer")),
+        x509.AccessDescription(
+            AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(f"{host}/{crl_name}.cer")
+        ),
     ]
     point = x509.DistributionPoint([x509.UniformResourceIdentifier(f"{host}/{crl_name}.crl")], None, None, None)
     return (
         builder.add_extension(_identifier(key), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False)
+        .add_extension(_authority_identifier(issuer), critical=False)
         .add_extension(x509.AuthorityInformationAccess(access), critical=False)
         .add_extension(x509.CRLDistributionPoints([point]), critical=False)
     )
