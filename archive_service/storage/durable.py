@@ -1,0 +1,310 @@
+"""The only writer of files that must survive: temporary in the target folder, fsync, publish, fsync folder.
+
+A file written here is either absent under its name or there in full, whatever instant the process dies or the power fails; a return
+means it is durable. Nothing else opens files for writing under a store or staging root (STYLE 16; a house-rule test holds it).
+
+What POSIX does not promise and we rely on the file system for: that a rename or link is atomic towards a crash (ext4, xfs, btrfs, zfs
+and NFSv4 servers keep it), and that a disk does not lie about a flush. A failed fsync is never repeated on the same file: the kernel may
+have dropped the pages and would then report success; the temporary is thrown away and the caller writes anew.
+"""
+
+import errno
+import io
+import os
+import re
+import secrets
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Final, Self
+
+from archive_service.digests import CHUNK_BYTES
+from archive_service.errors import ArchiveError, Conflict, StoreFull, StoreUnavailable, UnsafeKey
+from archive_service.storage.port import StoreAccessDenied
+
+TEMPORARY_PREFIX: Final = ".tmp-"
+"""Names of unfinished files start so; no key or component id can (they start with a letter or digit)."""
+
+_TEMPORARY: Final = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{32}")
+
+FILE_MODE: Final = 0o640
+OBJECT_MODE: Final = 0o440
+"""Archived objects are read-only even for their owner: a stray write by another program fails instead of damaging a record."""
+DIRECTORY_MODE: Final = 0o750
+
+_NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+_KNOWN_DURABLE_MAX: Final = 100_000
+"""Bound of the memory of folders already flushed by this process: about 20 MB at worst."""
+_known_durable: set[Path] = set()
+_known_durable_lock = threading.Lock()
+
+
+def translated_error(action: str, name: str, exc: OSError) -> ArchiveError:
+    """Returns the domain error for an operating system error; `name` is a name, not a path, as messages travel to callers."""
+    message = f"{action} {name}: {exc.strerror or exc}"
+    if exc.errno in _NO_ROOM:
+        return StoreFull(message)
+    if exc.errno in _REFUSED:
+        return StoreAccessDenied(message)
+    return StoreUnavailable(message)
+
+
+@contextmanager
+def os_errors(action: str, name: str) -> Iterator[None]:
+    """Turns the `OSError`s of the block into `StoreFull`, `StoreAccessDenied` or `StoreUnavailable`."""
+    try:
+        yield
+    except OSError as exc:
+        raise translated_error(action, name, exc) from exc
+
+
+def safe_join(root: Path, relative: str) -> Path:
+    """Returns the path of `relative` below `root`, refusing every way out of it.
+
+    Raises:
+        UnsafeKey: empty, absolute, with NUL, backslash, empty parts, "." or "..", too long, or led out of `root` by a symbolic link.
+    """
+    parts = relative.split("/")
+    if "\0" in relative or "\\" in relative or any(part in {"", ".", ".."} for part in parts):
+        raise UnsafeKey(f"path {relative!r} is not allowed")
+    target = root.joinpath(*parts)
+    try:
+        outside = not Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(root))
+    except (OSError, ValueError) as exc:
+        raise UnsafeKey(f"path {relative!r} is not allowed: {exc}") from exc
+    if outside:
+        raise UnsafeKey(f"path {relative!r} leads out of its root through a symbolic link")
+    return target
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes the entries of a folder durable.
+
+    Raises:
+        StoreUnavailable: the flush failed.
+    """
+    with os_errors("flush folder", directory.name):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def make_directories(directory: Path, *, root: Path | None = None) -> None:
+    """Makes `directory` and its missing parents, each durable in its parent.
+
+    A folder that exists already may have been made a moment ago by another process that has not flushed it yet. With `root` every
+    folder from `root` down is therefore flushed once per process, so that what is published below cannot lose its path.
+
+    Raises:
+        StoreUnavailable: a folder could not be made or flushed.
+    """
+    missing = []
+    current = directory
+    while not current.is_dir():
+        missing.append(current)
+        current = current.parent
+    for folder in reversed(missing):
+        with os_errors("make folder", folder.name), suppress(FileExistsError):  # another writer was faster
+            folder.mkdir(mode=DIRECTORY_MODE)
+    to_flush = {folder.parent for folder in missing}
+    if root is not None:
+        to_flush |= {parent for parent in directory.parents if parent.is_relative_to(root)} - _known_durable
+    for folder in sorted(to_flush, key=lambda path: len(path.parts)):
+        sync_directory(folder)
+    with _known_durable_lock:
+        if len(_known_durable) + len(to_flush) > _KNOWN_DURABLE_MAX:
+            _known_durable.clear()
+        _known_durable.update(to_flush)
+
+
+class _TemporaryFile(io.FileIO):
+    """The raw temporary: write errors come out as domain errors, so that they differ from errors of whatever is being read."""
+
+    def write(self, chunk: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]  # typeshed's ReadableBuffer is private
+        """Writes what the system takes at once."""
+        with os_errors("write", "temporary file"):
+            return super().write(chunk)
+
+
+def _open_temporary(directory: Path) -> tuple[Path, _TemporaryFile]:
+    """Returns a new temporary in `directory`; its name is random, so a leftover of a crash never stands in the way."""
+    path = directory / f"{TEMPORARY_PREFIX}{secrets.token_hex(16)}"
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os_errors("make temporary file in", directory.name):
+        return path, _TemporaryFile(os.open(path, flags, 0o600), "w+b")
+
+
+class DurableFile:
+    """A file that becomes visible under its name only by `commit`; write to `.file` (seekable, readable)."""
+
+    def __init__(self, target: Path, *, replace: bool = False, mode: int = FILE_MODE, root: Path | None = None) -> None:
+        """Opens the temporary, making missing folders.
+
+        Args:
+            target: the name it will have.
+            replace: put it in the place of an existing file; otherwise an existing one is never touched.
+            mode: permission bits of the finished file.
+            root: see `make_directories`.
+
+        Raises:
+            StoreUnavailable: the folder cannot be written.
+        """
+        self.target = target
+        self._replace = replace
+        self._mode = mode
+        make_directories(target.parent, root=root)
+        self._temporary, raw = _open_temporary(target.parent)
+        self.file: BinaryIO = io.BufferedRandom(raw, buffer_size=CHUNK_BYTES)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        self.abort()
+
+    def commit(self, *, drop_cache: bool = False) -> None:
+        """Makes the bytes durable and the name visible, in this order.
+
+        An error before publishing leaves nothing behind. If only the last step, flushing the folder, fails, the whole file is visible
+        but may be lost with the power; it is not taken back, since another writer of the same bytes may have seen it and relied on it.
+
+        Args:
+            drop_cache: ask the system to forget the pages, so that reading back meets the disk and not memory.
+
+        Raises:
+            Conflict: the target exists (only without `replace`).
+            StoreFull: no room.
+            StoreUnavailable: any other system error.
+        """
+        try:
+            with os_errors("write", self.target.name):
+                self.file.flush()
+                os.fchmod(self.file.fileno(), self._mode)
+                os.fsync(self.file.fileno())
+                if drop_cache:
+                    with suppress(OSError):  # advice only; a file system may not know it
+                        os.posix_fadvise(self.file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                self.file.close()
+                self._publish()
+        finally:
+            self.abort()
+        sync_directory(self.target.parent)
+
+    def _publish(self) -> None:
+        if self._replace:
+            self._temporary.replace(self.target)
+            return
+        try:
+            os.link(self._temporary, self.target, follow_symlinks=False)
+        except FileExistsError as exc:
+            raise Conflict(f"{self.target.name} exists already") from exc
+
+    def abort(self) -> None:
+        """Throws the temporary away; nothing happens after `commit`, and calling it twice is harmless."""
+        with suppress(OSError, ArchiveError):  # closing flushes what is left; it is being thrown away
+            self.file.close()
+        with suppress(OSError):  # gone by rename, or left for `sweep_temporaries`
+            self._temporary.unlink()
+
+
+@contextmanager
+def durable_file(target: Path, *, replace: bool = False, mode: int = FILE_MODE) -> Iterator[BinaryIO]:
+    """Yields a seekable file that becomes visible as `target`, durable, when the block ends without an exception.
+
+    After an exception nothing is left, and an existing target is as it was.
+
+    Raises:
+        Conflict: the target exists (only without `replace`).
+        StoreFull: no room.
+        StoreUnavailable: any other system error.
+    """
+    with DurableFile(target, replace=replace, mode=mode) as writing:
+        yield writing.file
+        writing.commit()
+
+
+def remove(path: Path) -> bool:
+    """Removes a file durably; returns whether there was one.
+
+    Raises:
+        StoreUnavailable: it could not be removed, or the removal not made durable.
+    """
+    with os_errors("remove", path.name):
+        try:
+            path.unlink()
+            found = True
+        except (FileNotFoundError, NotADirectoryError):
+            found = False
+    if path.parent.is_dir():  # also when absent: an earlier removal may have died before its flush
+        sync_directory(path.parent)
+    return found
+
+
+def remove_flat_folder(folder: Path) -> None:
+    """Removes a folder that holds files only, durably; absent already = done.
+
+    Symbolic links in it are removed, not followed.
+
+    Raises:
+        StoreUnavailable: something in it is a folder, could not be removed, or appeared meanwhile; repeat.
+    """
+    with os_errors("remove", folder.name), suppress(FileNotFoundError):
+        for name in os.listdir(folder):
+            with suppress(FileNotFoundError):  # another remover was faster
+                (folder / name).unlink()
+        folder.rmdir()
+    if folder.parent.is_dir():
+        sync_directory(folder.parent)
+
+
+def newest_change(folder: Path) -> datetime | None:
+    """Returns when the folder or anything directly in it last changed; None when it is gone."""
+    newest = None
+    with os_errors("look at", folder.name), suppress(FileNotFoundError):
+        newest = modified_at(folder.lstat())
+        for name in os.listdir(folder):
+            with suppress(FileNotFoundError):  # finished or removed meanwhile
+                newest = max(newest, modified_at((folder / name).lstat()))
+    return newest
+
+
+def sweep_temporaries(root: Path, *, older_than: datetime) -> int:
+    """Removes unfinished files of writers that died, below `root`; returns how many.
+
+    `older_than` must lie further back than any write can take, or a living writer loses its work (it then reports an error).
+    """
+    swept = 0
+    for folder, _folders, names in os.walk(root, followlinks=False):
+        for name in filter(_TEMPORARY.fullmatch, names):
+            path = Path(folder, name)
+            with os_errors("sweep", name), suppress(FileNotFoundError):  # its writer may finish meanwhile
+                if modified_at(path.lstat()) < older_than:
+                    path.unlink()
+                    swept += 1
+    return swept
+
+
+def modified_at(status: os.stat_result) -> datetime:
+    """Returns the modification time of a file as aware UTC."""
+    return datetime.fromtimestamp(status.st_mtime, UTC)
+
+
+def open_regular(path: Path) -> io.FileIO:
+    """Opens a regular file for reading, following no symbolic link at its last step.
+
+    Raises:
+        FileNotFoundError: no such file, or something that is not a regular file.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, "not a regular file", path.name)
+    return io.FileIO(descriptor, "r")

@@ -1,0 +1,306 @@
+"""Locations and storage policies as configuration: which stores there are, and which copies a record gets.
+
+TOML form (also a plain dict, as settings hand it over):
+
+    [[locations]]
+    name = "kho-1"
+    kind = "filesystem"
+    path = "/srv/archive/kho-1"
+
+    [[locations]]
+    name = "s3-hcm"
+    kind = "s3"
+    endpoint_url = "https://s3.example.vn"
+    region = "vn-1"
+    bucket = "luu-tru"
+    credentials = { access_key_env = "KHO_KEY", secret_key_env = "KHO_SECRET" }
+    lock_mode = "COMPLIANCE"
+    access_levels = [3, 4]
+
+    [[policies]]
+    name = "default"
+    copies = ["kho-1", "s3-hcm"]
+    lagging = ["s3-hcm"]
+
+Credentials are named (environment variable or file), never written here.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from archive_service.errors import ConfigurationInvalid
+from archive_service.storage.filesystem import FilesystemStore
+from archive_service.storage.port import Store
+
+_T = TypeVar("_T")
+
+ALL_ACCESS_LEVELS: Final = frozenset({1, 2, 3, 4})
+"""The four sensitivity labels of R130."""
+
+
+class LocationKind(StrEnum):
+    """Which backend a location uses."""
+
+    FILESYSTEM = "filesystem"
+    S3 = "s3"
+
+
+class LockMode(StrEnum):
+    """S3 Object Lock modes, by S3's own tokens.
+
+    COMPLIANCE: nobody, not even the account's root user, deletes or shortens before the date; choose it when the retention rules are
+    settled. GOVERNANCE: a user with the extra permission can; choose it while rules are still being tried out.
+    """
+
+    COMPLIANCE = "COMPLIANCE"
+    GOVERNANCE = "GOVERNANCE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialsRef:
+    """Where an access key and its secret are found. All empty: boto3's own chain (instance role, shared file)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    access_key_env: str = ""
+    secret_key_env: str = ""
+    access_key_file: Path | None = None
+    secret_key_file: Path | None = None
+    """Files, as container secrets are mounted; surrounding white space is dropped."""
+
+    def resolve(self) -> tuple[str, str] | None:
+        """Returns access key and secret, or None for boto3's own chain.
+
+        Raises:
+            ConfigurationInvalid: a named variable or file is missing or empty, or only one of the two is named.
+        """
+        key = _secret(self.access_key_env, self.access_key_file)
+        secret = _secret(self.secret_key_env, self.secret_key_file)
+        if (key is None) != (secret is None):
+            raise ConfigurationInvalid("storage credentials: access key and secret must both be named, or neither")
+        return None if key is None or secret is None else (key, secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocationSpec:
+    """One storage location.
+
+    Raises:
+        ConfigurationInvalid: a field that the kind needs is missing.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: str
+    kind: LocationKind
+    access_levels: frozenset[int] = ALL_ACCESS_LEVELS
+    """Labels (R130) of records that may be kept here; levels 3-4 are kept apart where a policy says so."""
+    path: Path | None = None
+    """filesystem: the folder; nothing else may write there."""
+    bucket: str = ""
+    """s3: must exist, with versioning on; with Object Lock when `lock_mode` is set."""
+    prefix: str = ""
+    """s3: put before every key, with its own "/" at the end when wanted."""
+    endpoint_url: str | None = None
+    """s3: None means Amazon's own for the region."""
+    region: str = "us-east-1"
+    credentials: CredentialsRef = field(default_factory=CredentialsRef)
+    lock_mode: LockMode | None = None
+    """s3: None means the bucket has no Object Lock; the location then offers neither retention nor hold."""
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 60.0
+    """s3: longest silence of the server within one request."""
+    max_attempts: int = 4
+    """s3: tries per request, with growing, random pauses between."""
+
+    def __post_init__(self) -> None:
+        if not self.name or not set(self.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-"):
+            raise ConfigurationInvalid(f"storage location {self.name!r}: names are a-z, 0-9 and -")
+        if not self.access_levels or not self.access_levels <= ALL_ACCESS_LEVELS:
+            raise ConfigurationInvalid(f"storage location {self.name}: access levels are 1 to 4")
+        if self.kind is LocationKind.FILESYSTEM and self.path is None:
+            raise ConfigurationInvalid(f"storage location {self.name}: a filesystem location needs a path")
+        if self.kind is LocationKind.S3 and not self.bucket:
+            raise ConfigurationInvalid(f"storage location {self.name}: an S3 location needs a bucket")
+        if min(self.connect_timeout_s, self.read_timeout_s) <= 0 or self.max_attempts < 1:
+            raise ConfigurationInvalid(f"storage location {self.name}: timeouts and attempts must be above zero")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoragePolicy:
+    """How many copies a record gets, where, and which of them count before STORED is said.
+
+    Raises:
+        ConfigurationInvalid: contradictory.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: str
+    copies: tuple[str, ...]
+    """Location names in the order they are written."""
+    verified_before_stored: tuple[str, ...] = ()
+    """Copies that must be read back intact before STORED; empty means all that are not lagging."""
+    lagging: tuple[str, ...] = ()
+    """Copies made later by a job, e.g. a distant or slow replica."""
+    access_levels: frozenset[int] = ALL_ACCESS_LEVELS
+    """Records of these labels (R130) follow this policy."""
+
+    def __post_init__(self) -> None:
+        if not self.verified_before_stored:
+            must = tuple(name for name in self.copies if name not in self.lagging)
+            object.__setattr__(self, "verified_before_stored", must)
+        where = f"storage policy {self.name!r}"
+        if len(set(self.copies)) != len(self.copies) or not self.copies:
+            raise ConfigurationInvalid(f"{where}: copies must name at least one location, each once")
+        if not set(self.verified_before_stored) | set(self.lagging) <= set(self.copies):
+            raise ConfigurationInvalid(f"{where}: verified_before_stored and lagging may only name its copies")
+        if not self.verified_before_stored or set(self.verified_before_stored) & set(self.lagging):
+            raise ConfigurationInvalid(f"{where}: at least one copy must be verified before STORED, none of it lagging")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageLayout:
+    """All locations and policies of an installation, checked against each other.
+
+    Raises:
+        ConfigurationInvalid: a policy names an unknown location, or one that may not hold its access levels, or two policies
+            claim one level.
+    """
+
+    locations: Mapping[str, LocationSpec]
+    policies: tuple[StoragePolicy, ...]
+
+    def __post_init__(self) -> None:
+        claimed: set[int] = set()
+        for policy in self.policies:
+            if claimed & policy.access_levels:
+                raise ConfigurationInvalid(f"storage policy {policy.name!r}: an access level has two policies")
+            claimed |= policy.access_levels
+            for name in policy.copies:
+                location = self.locations.get(name)
+                if location is None:
+                    raise ConfigurationInvalid(f"storage policy {policy.name!r}: no location {name!r}")
+                if not policy.access_levels <= location.access_levels:
+                    levels = sorted(policy.access_levels - location.access_levels)
+                    raise ConfigurationInvalid(f"storage policy {policy.name!r}: {name} may not hold levels {levels}")
+
+    def policy_for(self, access_level: int) -> StoragePolicy:
+        """Returns the policy of records with this label (R130).
+
+        Raises:
+            ConfigurationInvalid: none.
+        """
+        for policy in self.policies:
+            if access_level in policy.access_levels:
+                return policy
+        raise ConfigurationInvalid(f"no storage policy for access level {access_level}")
+
+
+def default_locations(data_dir: Path) -> tuple[LocationSpec, LocationSpec]:
+    """Returns the two folders of the embedded default, `kho-1` and `kho-2`, below the data folder."""
+    first, second = (
+        LocationSpec(name=name, kind=LocationKind.FILESYSTEM, path=data_dir / "storage" / name)
+        for name in ("kho-1", "kho-2")
+    )
+    return first, second
+
+
+def default_layout(data_dir: Path) -> StorageLayout:
+    """Returns the embedded default: two folders, both read back before STORED is said."""
+    locations = default_locations(data_dir)
+    policy = StoragePolicy(name="default", copies=tuple(location.name for location in locations))
+    return StorageLayout(locations=_by_name(locations), policies=(policy,))
+
+
+def parse_locations(raw: Any) -> tuple[LocationSpec, ...]:  # as read from TOML or JSON
+    """Returns locations from a list of tables.
+
+    Raises:
+        ConfigurationInvalid: unknown or missing fields, wrong types, a name twice.
+    """
+    locations = _validated(_LOCATIONS, raw, "locations")
+    _by_name(locations)
+    return locations
+
+
+def parse_layout(raw: Mapping[str, Any]) -> StorageLayout:  # as read from TOML or JSON
+    """Returns locations and policies; without a policy, one that keeps a copy everywhere.
+
+    Raises:
+        ConfigurationInvalid: malformed or contradictory.
+    """
+    if unknown := set(raw) - {"locations", "policies"}:
+        raise ConfigurationInvalid(f"storage: unknown {sorted(unknown)}")
+    locations = parse_locations(raw.get("locations", []))
+    policies = _validated(_POLICIES, raw.get("policies", []), "policies")
+    if not policies:
+        policies = (StoragePolicy(name="default", copies=tuple(location.name for location in locations)),)
+    return StorageLayout(locations=_by_name(locations), policies=policies)
+
+
+def load_layout(path: Path) -> StorageLayout:
+    """Returns locations and policies from a TOML file.
+
+    Raises:
+        ConfigurationInvalid: unreadable, malformed or contradictory; the message names the file.
+    """
+    try:
+        return parse_layout(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ConfigurationInvalid) as exc:
+        raise ConfigurationInvalid(f"{path}: {exc}") from exc
+
+
+def open_store(spec: LocationSpec) -> Store:
+    """Returns the store of a location. Opening S3 sends nothing yet.
+
+    Raises:
+        ConfigurationInvalid: credentials are named but not there.
+        StoreUnavailable: a folder cannot be made.
+    """
+    if spec.path is not None and spec.kind is LocationKind.FILESYSTEM:
+        return FilesystemStore(spec.name, spec.path)
+    from archive_service.storage.s3 import S3Store
+
+    return S3Store(spec)
+
+
+_LOCATIONS: Final = TypeAdapter(tuple[LocationSpec, ...])
+_POLICIES: Final = TypeAdapter(tuple[StoragePolicy, ...])
+
+
+def _validated(adapter: TypeAdapter[_T], raw: Any, where: str) -> _T:  # as read from TOML or JSON
+    try:
+        return adapter.validate_python(raw)
+    except ValidationError as exc:
+        problems = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors())
+        raise ConfigurationInvalid(f"storage {where}: {problems}") from exc
+
+
+def _by_name(locations: tuple[LocationSpec, ...]) -> Mapping[str, LocationSpec]:
+    named = {location.name: location for location in locations}
+    if len(named) != len(locations):
+        raise ConfigurationInvalid("storage: two locations share a name")
+    return MappingProxyType(named)
+
+
+def _secret(variable: str, file: Path | None) -> str | None:
+    if variable:
+        found = os.environ.get(variable, "")
+        where = f"environment variable {variable}"
+    elif file is not None:
+        found = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+        where = f"file {file}"
+    else:
+        return None
+    if not found:
+        raise ConfigurationInvalid(f"storage credentials: {where} is missing or empty")
+    return found
