@@ -8,7 +8,7 @@ from typing import ClassVar
 from archive_service.errors import ArchiveError
 
 
-class EvidenceInvalid(ArchiveError):
+class EvidenceInvalid(ArchiveError):  # noqa: N818 - named like its siblings in errors.py
     """A piece of evidence is malformed or proves something else than claimed."""
 
     code: ClassVar[str] = "EVIDENCE_INVALID"
@@ -21,7 +21,7 @@ class ProofInvalid(EvidenceInvalid):
 
 
 class TilesIncomplete(EvidenceInvalid):
-    """A tile of the Merkle log is missing or shorter than the tree size demands: the log's stored hashes are damaged."""
+    """A tile of the Merkle log is missing or too short for the tree size: the stored hashes are damaged."""
 
     code: ClassVar[str] = "LOG_TILES_INCOMPLETE"
 
@@ -44,14 +44,14 @@ class TimestampInvalid(EvidenceInvalid):
     code: ClassVar[str] = "TIMESTAMP_INVALID"
 
 
-class TimestampRefused(ArchiveError):
+class TimestampRefused(ArchiveError):  # noqa: N818 - named like its siblings in errors.py
     """A time-stamp authority answered, but granted no token; its status and failure text are in the message."""
 
     code: ClassVar[str] = "TIMESTAMP_REFUSED"
 
 
-class TimestampUnavailable(ArchiveError):
-    """No configured time-stamp authority gave a usable token; worth retrying later. `attempts` lists why each failed."""
+class TimestampUnavailable(ArchiveError):  # noqa: N818 - named like its siblings in errors.py
+    """No configured time-stamp authority gave a usable token; retry later. `attempts` lists why each failed."""
 
     code: ClassVar[str] = "TIMESTAMP_UNAVAILABLE"
 

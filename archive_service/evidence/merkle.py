@@ -1,8 +1,9 @@
 """Merkle tree hashing and proofs of RFC 6962 section 2.1 / RFC 9162 section 2.1, over SHA-256.
 
-Hashes of a log are kept in *tiles* of up to 256 hashes (the layout of C2SP tlog-tiles, height 8): tile (0, n) holds leaf hashes
-256n..256n+255, tile (L, n) holds the roots of 256 full tiles one level below. A full tile never changes, only the last tile of each
-level grows; so a log of ten million leaves is 39,217 rows of 8 KiB, and a proof reads a handful of them.
+Hashes of a log are kept in *tiles* of up to 256 hashes (the layout of C2SP tlog-tiles, height 8): tile (0, n) holds
+leaf hashes 256n..256n+255, tile (L, n) holds the roots of 256 full tiles one level below. A full tile never changes,
+only the last tile of each level grows; so a log of ten million leaves is 39,217 rows of 8 KiB, and a proof reads a
+handful of them.
 
 Not here: where tiles are stored, what a leaf contains (leaves.py), who signs a root (checkpoint.py).
 """
@@ -27,9 +28,9 @@ MAX_PROOF_HASHES: Final = 128
 """No proof in a tree of up to 2^63 leaves has more hashes; a longer one is refused before any hashing."""
 
 TileReader = Callable[[int, int], bytes]
-"""(level, index) -> the tile's hashes, joined; empty when there is no such tile. May hold more hashes than the caller's tree size."""
+"""(level, index) -> the tile's hashes, joined; empty when there is none. It may hold more than the caller's size."""
 TileWriter = Callable[[int, int, bytes], None]
-"""Stores the hashes of tile (level, index), replacing a shorter version of the same tile. Full tiles are written once."""
+"""Stores the hashes of tile (level, index) in place of a shorter version. Full tiles are written once."""
 
 
 def leaf_hash(leaf: bytes) -> bytes:
@@ -66,8 +67,9 @@ def _fold(peaks: Sequence[bytes]) -> bytes:
 class LogAppender:
     """Appends leaves to a log held in tiles; memory is one open tile per level.
 
-    Life: create at the present size (the open tiles are read), `append` leaves, `flush` once to write the open tiles; the caller
-    commits size, root and tiles in one transaction. Nothing before `flush` changes what a reader at the old size sees.
+    Life: create at the present size (the open tiles are read), `append` leaves, `flush` once to write the open tiles;
+    the caller commits size, root and tiles in one transaction. Nothing before `flush` changes what a reader at the
+    old size sees.
 
     Raises:
         TilesIncomplete: on creation, when an open tile lacks hashes for `size`.
@@ -159,8 +161,8 @@ def _read(read_tile: TileReader, level: int, index: int, needed: int) -> bytes:
 class LogReader:
     """Computes roots and proofs of a log held in tiles, for any size up to the present one.
 
-    Keeps the last `CACHED_TILES` expanded tiles, so proofs for neighbouring leaves cost a list look-up. Not safe to share between
-    threads.
+    Keeps the last `CACHED_TILES` expanded tiles, so proofs for neighbouring leaves cost a list look-up. Not safe to
+    share between threads.
     """
 
     CACHED_TILES: Final = 16
@@ -234,7 +236,7 @@ class LogReader:
             raise ProofInvalid(message)
 
     def _subtree(self, start: int, end: int) -> bytes:
-        """Returns the root over leaves start..end-1, where start is a multiple of the next power of two of the length."""
+        """Returns the root over leaves start..end-1, where start fits the next power of two of the length."""
         peaks: list[bytes] = []
         while start < end:
             height = (end - start).bit_length() - 1
@@ -269,7 +271,7 @@ def _split(length: int) -> int:
 
 
 def verify_inclusion(*, leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
-    """Checks that `leaf` (a leaf hash) stands at `index` in the tree of `size` leaves with `root` (RFC 9162 section 2.1.3.2).
+    """Checks that leaf hash `leaf` stands at `index` in the tree of `size` leaves with `root` (RFC 9162 2.1.3.2).
 
     Raises:
         ProofInvalid: it does not, or the proof is malformed.
