@@ -1,1 +1,4 @@
-"""Pure rules: retention, codes and dates, completeness. Law is data here; no database, no clock, no network (DESIGN D10)."""
+"""Pure rules: retention, codes and dates, completeness.
+
+Law is data here; no database, no clock, no network (DESIGN D10).
+"""

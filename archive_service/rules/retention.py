@@ -1,4 +1,4 @@
-"""Retention arithmetic: which rule holds for each document, which document decides, and when the dossier falls due (R060-R065).
+"""Retention arithmetic: which rule holds for each document, which one decides, when the dossier falls due (R060-R065).
 
 Pure: a rule set and a dossier in, an assignment out; no clock, no database. The assignment carries the formula as data and pins the
 rule set by version and digest, so that it can be shown, checked and repeated years later. What it deliberately does not do: it never
@@ -21,7 +21,7 @@ from archive_service.errors import ConfigurationInvalid
 from archive_service.findings import Finding
 from archive_service.rules import rule_files
 from archive_service.rules.codes import agency_level
-from archive_service.rules.retention_rules import DEFAULT_RULE_SET, Mark, RetentionRule, RuleSet, load_rules
+from archive_service.rules.retention_rules import DEFAULT_RULE_SET, MAX_YEARS, Mark, RetentionRule, RuleSet, load_rules
 
 __all__ = [
     "DEFAULT_RULE_SET",
@@ -386,7 +386,7 @@ _BLOCKED_FINDING: Final = {
 def _declared_findings(assignment: RetentionAssignment, declared: str | None) -> list[Finding]:
     if declared is None or declared == MAINTENANCE_OTHER or assignment.kind is PeriodKind.UNMATCHED:
         return []  # nothing to compare: no declaration, one without a number, or no rule
-    forever = MAX_PERIOD + 1
+    forever = MAX_YEARS + 1  # longer than any number of years a rule or a code may give
     declared_years = MAINTENANCE_YEARS.get(declared, forever)
     rule_years = forever if assignment.years is None else assignment.years
     if declared_years == rule_years:
@@ -400,10 +400,6 @@ def _declared_findings(assignment: RetentionAssignment, declared: str | None) ->
         "rule": assignment.deciding_rule_id,
     }
     return [Finding(code=code, location="/declared_maintenance", params=params)]
-
-
-MAX_PERIOD: Final = 10_000
-"""Longer than any number of years a rule or a maintenance code may give; permanent compares as one more."""
 
 
 def _period_words(years: int | None, language: str) -> str:
@@ -461,7 +457,10 @@ _STEP_TEXT: Final = {
         "Đến hạn xem xét: 01/01/({start_year} + {years} + 1) = 01/01/{due_year}.",
         "Due for review: 1 January ({start_year} + {years} + 1) = 1 January {due_year}.",
     ),
-    Step.BLOCKED: ("Không xác định thời hạn, giữ lại và đánh dấu: {why}.", "No period assigned, kept and flagged: {why}."),
+    Step.BLOCKED: (
+        "Không xác định thời hạn, giữ lại và đánh dấu: {why}.",
+        "No period assigned, kept and flagged: {why}.",
+    ),
 }
 
 _BLOCKED_TEXT: Final = {

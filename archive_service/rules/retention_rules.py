@@ -63,7 +63,7 @@ class RetentionRule:
 
     @property
     def specificity(self) -> tuple[bool, bool, int]:
-        """How narrowly the rule is drawn: a named procedure beats a named field beats neither; then the number of further conditions.
+        """How narrowly the rule is drawn: by procedure beats by field beats neither, then the number of further conditions.
 
         Of the rules that fit a document the narrowest decides; when several equally narrow ones differ, nobody decides (R064).
         """
@@ -73,8 +73,13 @@ class RetentionRule:
     def covers(self, procedure_code: str, folded_field: str, agency_level: int | None) -> bool:
         """Returns whether the conditions on the procedure and the agency hold; an unknown level fits no rule that asks for one."""
         return (
-            (not self.procedure_codes or any(fnmatch.fnmatchcase(procedure_code, code) for code in self.procedure_codes))
-            and (not self.fields or any(fnmatch.fnmatchcase(folded_field, rule_files.fold(name)) for name in self.fields))
+            (
+                not self.procedure_codes
+                or any(fnmatch.fnmatchcase(procedure_code, code) for code in self.procedure_codes)
+            )
+            and (
+                not self.fields or any(fnmatch.fnmatchcase(folded_field, rule_files.fold(name)) for name in self.fields)
+            )
             and (not self.agency_levels or agency_level in self.agency_levels)
         )
 
