@@ -58,8 +58,8 @@ def result_code(dossier_code: str, ordinal: int) -> str:
 def agency_groups(code: str) -> tuple[str, ...] | None:
     """Returns the groups of an agency code from level 1 down, whichever of the two orders it is written in.
 
-    `H40.16` (QĐ 20/2020) and `000.00.16.H40` (QCVN 102:2016, where zero groups are levels not used) both give `("H40", "16")`.
-    None when neither end is a level-1 group, as for `Zxy…` codes (QĐ 20/2020 Điều 6).
+    `H40.16` (QĐ 20/2020) and `000.00.16.H40` (QCVN 102:2016, where zero groups are levels not used) both give `("H40",
+    "16")`. None when neither end is a level-1 group, as for `Zxy…` codes (QĐ 20/2020 Điều 6).
     """
     groups = code.split(".")
     if not _LEVEL_1.fullmatch(groups[0]):
@@ -72,7 +72,10 @@ def agency_groups(code: str) -> tuple[str, ...] | None:
 
 
 def agency_level(code: str) -> int | None:
-    """Returns the level of an agency: 1 province or ministry, 2 below it, and so on; None when the code has no levels."""
+    """Returns the level of an agency: 1 province or ministry, 2 below it, and so on.
+
+    None when the code has no levels.
+    """
     groups = agency_groups(code)
     return None if groups is None else len(groups)
 
@@ -84,7 +87,8 @@ def check_codes(dossier: Dossier, *, at: datetime, profile: CodeProfile) -> tupl
     2. Procedure code and agency codes: form, list, validity (R008, R009).
     3. Order of dates; nothing in the future (R061 rests on them).
     4. Results: ordinals from 1 without gap or reuse (R004).
-    5. Components: ids once, paths safe and distinct, listed types, lengths of the EAD fields (R040), repeated documents (R017).
+    5. Components: ids once, paths safe and distinct, listed types, lengths of the EAD fields (R040), repeated documents
+       (R017).
 
     Raises:
         ValueError: `at` is naive.
@@ -178,7 +182,7 @@ def _agencies(dossier: Dossier, profile: CodeProfile) -> Iterator[Finding]:
 
 
 def _listed(code: str, profile: CodeProfile) -> tuple[Agency, ...]:
-    """Returns the list's entries for the agency, or for the nearest agency above it whose units are not listed one by one."""
+    """Returns the entries for the agency, or for the nearest one above it whose units are not listed singly."""
     groups = agency_groups(code)
     if groups is None:
         return profile.agencies.get(code, ())
@@ -252,7 +256,8 @@ def _results(dossier: Dossier) -> Iterator[Finding]:
             yield Finding(code="RESULT_ORDINAL_REUSED", location=part.id, params=params)
         else:
             used[part.result_ordinal] = part.id
-    # n results are numbered 1 to n: the lowest missing number says where the first gap is, whatever the size of the numbers
+    # n results are numbered 1 to n: the lowest missing number says where the first gap is, whatever the size of the
+    # numbers
     missing = next((number for number in range(1, len(used) + 1) if number not in used), None)
     if missing is not None:
         params = {"missing": missing, "code": result_code(dossier.dossier_code, missing)}

@@ -1,8 +1,8 @@
 """Completeness of a dossier by how it ended and what happened on the way (R005, R006).
 
-What must be there is data: `profiles/completeness/<id>/<version>.toml`, with the vocabulary by which process steps are recognised,
-because senders name their steps in natural Vietnamese. This module only asks whether a document of the kind is in the dossier; whether
-the document is what it claims to be is for formats and signatures.
+What must be there is data: `profiles/completeness/<id>/<version>.toml`, with the vocabulary by which process steps are
+recognised, because senders name their steps in natural Vietnamese. This module only asks whether a document of the kind
+is in the dossier; whether the document is what it claims to be is for formats and signatures.
 """
 
 from collections.abc import Iterator

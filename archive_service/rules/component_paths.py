@@ -1,7 +1,7 @@
 """Component paths a dossier may use: relative, plain, and different from each other on every file system (R016).
 
-Paths come from another system and end up in packages that people unpack on Windows, macOS and Linux. What is checked here is the
-name as data; that no write leaves its root is the storage's own business (storage/durable.py).
+Paths come from another system and end up in packages that people unpack on Windows, macOS and Linux. What is checked
+here is the name as data; that no write leaves its root is the storage's own business (storage/durable.py).
 """
 
 import re

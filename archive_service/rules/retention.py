@@ -1,9 +1,9 @@
 """Retention arithmetic: which rule holds for each document, which one decides, when the dossier falls due (R060-R065).
 
-Pure: a rule set and a dossier in, an assignment out; no clock, no database. The assignment carries the formula as data and pins the
-rule set by version and digest, so that it can be shown, checked and repeated years later. What it deliberately does not do: it never
-says that something may be destroyed. A due date is the day from which a review may look at the record; holds, approvals and the
-state of the rule set (`sample`, `approved`) are weighed there.
+Pure: a rule set and a dossier in, an assignment out; no clock, no database. The assignment carries the formula as data
+and pins the rule set by version and digest, so that it can be shown, checked and repeated years later. What it
+deliberately does not do: it never says that something may be destroyed. A due date is the day from which a review may
+look at the record; holds, approvals and the state of the rule set (`sample`, `approved`) are weighed there.
 """
 
 from collections.abc import Iterable, Sequence
@@ -190,9 +190,10 @@ def assign(rules: RuleSet, dossier: Dossier) -> RetentionAssignment:
     """Derives the dossier's period.
 
     1. Start: the civil year in Vietnam in which the work ended (Luật 33/2024 Điều 15 khoản 3).
-    2. Each document: the narrowest rule in force on that day that fits; equally narrow rules that differ decide nothing (R064).
-    3. The dossier: permanent if any document is; else unmatched if any document has no clear rule, for that one might be the longest;
-       else the longest period of its documents (Luật 33/2024 Điều 15 khoản 4).
+    2. Each document: the narrowest rule in force on that day that fits; equally narrow rules that differ decide nothing
+       (R064).
+    3. The dossier: permanent if any document is; else unmatched if any document has no clear rule, for that one might
+       be the longest; else the longest period of its documents (Luật 33/2024 Điều 15 khoản 4).
     4. Due: 1 January of start year + period + 1.
     """
     ended_on = _work_ended_on(dossier)
@@ -430,7 +431,7 @@ def from_json(value: Any) -> RetentionAssignment:
 
 
 def explain(assignment: RetentionAssignment, language: str = "vi") -> list[str]:
-    """Returns the formula as lines of text, in `language` ("vi" or "en"), with basis, mark and rule set (DESIGN D10)."""
+    """Returns the formula as lines in `language` ("vi" or "en"), with basis, mark and rule set (DESIGN D10)."""
     english = language == "en"
     lines = [_explain_step(step, assignment, english=english) for step in assignment.formula]
     lines += [_explain_rule(rule, english=english) for rule in assignment.rules]

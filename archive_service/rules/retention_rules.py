@@ -1,8 +1,9 @@
 """Retention rule sets: `retention_rules/<id>/<version>.toml` read, validated and pinned by digest (R060, R145).
 
-A rule says for which documents (procedure, field, level of the settling agency, outcome, role and type of the document) which period
-holds, on which legal basis, and how sure its author was of that basis. TT 10/2022/TT-BNV rows for administrative procedures are not
-known to this project, so the shipped set is an example and says so in `sample`; an agency enters its own.
+A rule says for which documents (procedure, field, level of the settling agency, outcome, role and type of the document)
+which period holds, on which legal basis, and how sure its author was of that basis. TT 10/2022/TT-BNV rows for
+administrative procedures are not known to this project, so the shipped set is an example and says so in `sample`; an
+agency enters its own.
 """
 
 import fnmatch
@@ -63,15 +64,19 @@ class RetentionRule:
 
     @property
     def specificity(self) -> tuple[bool, bool, int]:
-        """How narrowly the rule is drawn: by procedure beats by field beats neither, then the number of further conditions.
+        """How narrowly the rule is drawn: by procedure, else by field, then by the number of further conditions.
 
-        Of the rules that fit a document the narrowest decides; when several equally narrow ones differ, nobody decides (R064).
+        Of the rules that fit a document the narrowest decides; when several equally narrow ones differ, nobody decides
+        (R064).
         """
         further = (self.agency_levels, self.outcomes, self.roles, self.type_codes)
         return bool(self.procedure_codes), bool(self.fields), sum(map(bool, further))
 
     def covers(self, procedure_code: str, folded_field: str, agency_level: int | None) -> bool:
-        """Returns whether the conditions on the procedure and the agency hold; an unknown level fits no rule that asks for one."""
+        """Returns whether the conditions on the procedure and the agency hold.
+
+        An unknown level fits no rule that asks for one.
+        """
         return (
             (
                 not self.procedure_codes

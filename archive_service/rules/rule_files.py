@@ -1,6 +1,7 @@
 """Versioned TOML files of law-as-data: find one by id and version, digest its bytes, validate it.
 
-Every decision pins id, version and digest of the file it used (R145), so a file is never edited in place: a change is a new version.
+Every decision pins id, version and digest of the file it used (R145), so a file is never edited in place: a change is a
+new version.
 """
 
 import re
