@@ -1,0 +1,275 @@
+"""A deterministic writer of ZIP archives with stored entries (APPNOTE 6.3.x), ZIP64 where sizes need it.
+
+Python's zipfile is not used for writing: it adds the current time and its own version fields, seeks, and cannot give
+the digest of the
+archive while writing it. Here the outer SHA-256 is taken in the one pass that writes, which needs each entry's CRC-32
+before its bytes: `java.util.zip.ZipInputStream` refuses stored entries that carry their CRC in a data descriptor, so
+descriptors are not an option.
+
+The CRC is known when the caller took it at intake, or when the entry fits in memory. Only a large file without one is
+written first, its header patched, and its range of the archive read once more for the outer digest.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO, BinaryIO, Final
+
+from archive_service.digests import CHUNK_BYTES, Digest, RunningDigest, chunks, digest_bytes
+from archive_service.errors import DigestMismatch, UnsafeKey
+
+_LOCAL_HEADER: Final = struct.Struct("<4s5H3I2H")
+_CENTRAL_HEADER: Final = struct.Struct("<4s6H3I5H2I")
+_END: Final = struct.Struct("<4s4H2IH")
+_ZIP64_END: Final = struct.Struct("<4sQ2H2I4Q")
+_ZIP64_LOCATOR: Final = struct.Struct("<4sIQI")
+
+_VERSION_STORED: Final = 20
+_VERSION_ZIP64: Final = 45
+_MADE_BY_UNIX: Final = 3 << 8
+_FLAG_UTF8: Final = 1 << 11
+_STORED: Final = 0
+_MODE_0644: Final = 0o100644 << 16
+_LIMIT_32: Final = 0xFFFFFFFF
+_LIMIT_16: Final = 0xFFFF
+_SPOOL_BYTES: Final = 8 * CHUNK_BYTES
+"""Generated metadata larger than this goes through a temporary file: memory stays bounded at any number of
+documents."""
+_NAME_BYTES_MAX: Final = 1024
+"""Longer entry names break common tools and never arise from our own naming."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AipEntry:
+    """One file inside the package."""
+
+    path: str
+    """Path in the ZIP, beginning with the package folder."""
+    component_id: str | None
+    offset: int
+    """Of the first data byte in the ZIP: with `size_bytes` this is the range that serves the file straight from the
+    object (D4)."""
+    size_bytes: int
+    digest: Digest
+
+
+class _Pending:
+    """What the central directory needs of one entry, packed to keep 200,000 of them small."""
+
+    __slots__ = ("crc", "header_offset", "name", "size_bytes")
+
+    def __init__(self, name: bytes, crc: int, size_bytes: int, header_offset: int) -> None:
+        self.name = name
+        self.crc = crc
+        self.size_bytes = size_bytes
+        self.header_offset = header_offset
+
+
+def dos_time(at: datetime) -> tuple[int, int]:
+    """Returns MS-DOS time and date of `at` in UTC, held inside the format's range 1980-2107; resolution two seconds."""
+    moment = at.astimezone(UTC)
+    year = min(max(moment.year, 1980), 2107)
+    return (
+        moment.hour << 11 | moment.minute << 5 | moment.second // 2,
+        (year - 1980) << 9 | moment.month << 5 | moment.day,
+    )
+
+
+class ZipWriter:
+    """Writes entries one after the other and knows the archive's digest and size when finished.
+
+    The target must be empty and at its beginning. It must be seekable and readable only when a large file without CRC
+    is added.
+    """
+
+    def __init__(self, target: BinaryIO, *, at: datetime) -> None:
+        self._target = target
+        self._time, self._date = dos_time(at)
+        self._running = RunningDigest()
+        self._pending: list[_Pending] = []
+        self._names: set[bytes] = set()
+
+    def add_bytes(self, path: str, content: bytes, *, component_id: str | None = None) -> AipEntry:
+        """Adds an entry held in memory."""
+        return self._add_known(path, content, zlib.crc32(content), digest_bytes(content), component_id)
+
+    def add_parts(self, path: str, parts: Iterable[bytes]) -> AipEntry:
+        """Adds an entry generated piece by piece; it is spooled, so its CRC is known before its header is written."""
+        crc = 0
+        running = RunningDigest()
+        with SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
+            for part in parts:
+                crc = zlib.crc32(part, crc)
+                running.update(part)
+                spool.write(part)
+            spool.seek(0)
+            offset = self._header(path, crc, running.size_bytes)
+            self._copy(spool)
+        return AipEntry(
+            path=path, component_id=None, offset=offset, size_bytes=running.size_bytes, digest=running.digest()
+        )
+
+    def add_file(
+        self, path: str, source: Path, *, expected: Digest, size_bytes: int, crc32: int | None, component_id: str | None
+    ) -> AipEntry:
+        """Adds the bytes of a file, read once and compared with what they must be.
+
+        Raises:
+            DigestMismatch: the file's size, SHA-256 or CRC-32 is not the expected one. The archive written so far is
+            void. OSError: the file cannot be read or the target cannot be written.
+        """
+        with source.open("rb", buffering=0) as opened:
+            if size_bytes <= CHUNK_BYTES:
+                content = opened.read(CHUNK_BYTES + 1) or b""
+                digest = digest_bytes(content)
+                _refuse_difference(source, expected, size_bytes, digest, len(content))
+                return self._add_known(path, content, zlib.crc32(content), digest, component_id)
+            if crc32 is None:
+                return self._add_unknown(path, opened, source, expected, size_bytes, component_id)
+            offset = self._header(path, crc32, size_bytes)
+            crc, running = self._copy_checked(opened, limit_bytes=size_bytes)
+            surplus = len(opened.read(1) or b"")
+        _refuse_difference(source, expected, size_bytes, running.digest(), running.size_bytes + surplus)
+        if crc != crc32:
+            raise DigestMismatch(f"{source.name}: CRC-32 {crc:08x}, expected {crc32:08x}", component_id=component_id)
+        return AipEntry(path=path, component_id=component_id, offset=offset, size_bytes=size_bytes, digest=expected)
+
+    def finish(self) -> tuple[Digest, int]:
+        """Writes the central directory; returns the archive's SHA-256 and size in bytes."""
+        start = self._running.size_bytes
+        block: list[bytes] = []
+        for entry in self._pending:
+            block.append(self._central(entry))
+            if len(block) == 1000:  # noqa: PLR2004 - one write per thousand entries
+                self._put(b"".join(block))
+                block.clear()
+        self._put(b"".join(block))
+        self._put(_end_records(len(self._pending), start, self._running.size_bytes - start))
+        return self._running.digest(), self._running.size_bytes
+
+    # ------------------------------------------------------------ pieces
+
+    def _put(self, content: bytes | memoryview) -> None:
+        self._target.write(content)
+        self._running.update(content)
+
+    def _copy(self, source: IO[bytes]) -> None:
+        while chunk := source.read(CHUNK_BYTES):
+            self._put(chunk)
+
+    def _copy_checked(self, source: BinaryIO, *, limit_bytes: int) -> tuple[int, RunningDigest]:
+        crc = 0
+        running = RunningDigest()
+        for chunk in chunks(source, limit_bytes=limit_bytes):
+            crc = zlib.crc32(chunk, crc)
+            running.update(chunk)
+            self._put(chunk)
+        return crc, running
+
+    def _add_known(self, path: str, content: bytes, crc: int, digest: Digest, component_id: str | None) -> AipEntry:
+        offset = self._header(path, crc, len(content))
+        self._put(content)
+        return AipEntry(path=path, component_id=component_id, offset=offset, size_bytes=len(content), digest=digest)
+
+    def _add_unknown(
+        self, path: str, opened: BinaryIO, source: Path, expected: Digest, size_bytes: int, component_id: str | None
+    ) -> AipEntry:
+        name = self._claim(path)
+        begin = self._running.size_bytes
+        header = self._local(name, 0, size_bytes)
+        self._target.write(header)
+        crc = 0
+        running = RunningDigest()
+        for chunk in chunks(opened, limit_bytes=size_bytes + 1):
+            crc = zlib.crc32(chunk, crc)
+            running.update(chunk)
+            self._target.write(chunk)
+        _refuse_difference(source, expected, size_bytes, running.digest(), running.size_bytes)
+        self._target.seek(begin)
+        self._target.write(self._local(name, crc, size_bytes))
+        self._target.flush()
+        self._target.seek(begin)
+        for chunk in chunks(self._target, limit_bytes=len(header) + size_bytes):
+            self._running.update(chunk)
+        self._pending.append(_Pending(name, crc, size_bytes, begin))
+        return AipEntry(
+            path=path, component_id=component_id, offset=begin + len(header), size_bytes=size_bytes, digest=expected
+        )
+
+    def _claim(self, path: str) -> bytes:
+        name = path.encode()
+        if name in self._names or len(name) > _NAME_BYTES_MAX:
+            raise UnsafeKey(f"entry name {path[:200]!r} stands twice or is too long")
+        self._names.add(name)
+        return name
+
+    def _header(self, path: str, crc: int, size_bytes: int) -> int:
+        name = self._claim(path)
+        self._pending.append(_Pending(name, crc, size_bytes, self._running.size_bytes))
+        self._put(self._local(name, crc, size_bytes))
+        return self._running.size_bytes
+
+    def _local(self, name: bytes, crc: int, size_bytes: int) -> bytes:
+        large = size_bytes >= _LIMIT_32
+        extra = struct.pack("<2H2Q", 1, 16, size_bytes, size_bytes) if large else b""
+        shown = _LIMIT_32 if large else size_bytes
+        version = _VERSION_ZIP64 if large else _VERSION_STORED
+        fields = (
+            b"PK\3\4",
+            version,
+            _FLAG_UTF8,
+            _STORED,
+            self._time,
+            self._date,
+            crc,
+            shown,
+            shown,
+            len(name),
+            len(extra),
+        )
+        return _LOCAL_HEADER.pack(*fields) + name + extra
+
+    def _central(self, entry: _Pending) -> bytes:
+        values: list[int] = []
+        size = entry.size_bytes
+        offset = entry.header_offset
+        if entry.size_bytes >= _LIMIT_32:
+            values += [entry.size_bytes, entry.size_bytes]
+            size = _LIMIT_32
+        if entry.header_offset >= _LIMIT_32:
+            values.append(entry.header_offset)
+            offset = _LIMIT_32
+        extra = struct.pack(f"<2H{len(values)}Q", 1, 8 * len(values), *values) if values else b""
+        version = _VERSION_ZIP64 if values else _VERSION_STORED
+        head = (b"PK\1\2", _MADE_BY_UNIX | version, version, _FLAG_UTF8, _STORED, self._time, self._date, entry.crc)
+        tail = (size, size, len(entry.name), len(extra), 0, 0, 0, _MODE_0644, offset)
+        return _CENTRAL_HEADER.pack(*head, *tail) + entry.name + extra
+
+
+def _end_records(count: int, start: int, size_bytes: int) -> bytes:
+    end = _END.pack(
+        b"PK\5\6",
+        0,
+        0,
+        min(count, _LIMIT_16),
+        min(count, _LIMIT_16),
+        min(size_bytes, _LIMIT_32),
+        min(start, _LIMIT_32),
+        0,
+    )
+    if count < _LIMIT_16 and start < _LIMIT_32 and size_bytes < _LIMIT_32:
+        return end
+    made_by = _MADE_BY_UNIX | _VERSION_ZIP64
+    record = _ZIP64_END.pack(b"PK\6\6", 44, made_by, _VERSION_ZIP64, 0, 0, count, count, size_bytes, start)
+    return record + _ZIP64_LOCATOR.pack(b"PK\6\7", 0, start + size_bytes, 1) + end
+
+
+def _refuse_difference(source: Path, expected: Digest, size_bytes: int, digest: Digest, size_read: int) -> None:
+    if size_read != size_bytes:
+        raise DigestMismatch(f"{source.name}: {size_read} bytes or more, expected {size_bytes}")
+    if digest != expected:
+        raise DigestMismatch(f"{source.name}: {digest}, expected {expected}")
