@@ -1,0 +1,1 @@
+"""Certified paper copies of archived documents: rendering, register, verification (DESIGN D12)."""

@@ -1,0 +1,189 @@
+"""What a certified paper copy says about itself, and the words it says it with (R105-R108, R113)."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from archive_service.clock import LEGAL_ZONE, require_aware
+from archive_service.digests import Digest
+from archive_service.resources import profiles_dir
+from archive_service.rules import rule_files
+
+SHEET_CODE_PREFIX: Final = b"archive-service/copy-sheet/1\x00"
+"""Domain separation of sheet codes. Never changes: paper carries them."""
+
+SHEET_CODE_HEX: Final = 16
+"""Hex digits of a sheet code on paper: 64 bits, more than anyone can try against the verification page."""
+
+
+class CopyForm(StrEnum):
+    """Forms of copy (NĐ 30/2020 Điều 25)."""
+
+    SAO_Y = "SAO_Y"
+    """The whole document, from the original."""
+    SAO_LUC = "SAO_LUC"
+    """The whole document, from a copy."""
+    TRICH_SAO = "TRICH_SAO"
+    """An extract."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyMarks:
+    """Everything printed on a certified paper copy besides the original's pages.
+
+    Raises:
+        ValueError: `issued_at` is naive or `number` is below 1.
+    """
+
+    copy_code: str
+    """Code of this copy in the register; the verification page answers to it."""
+    verify_url: str
+    """Address in the QR code and in the footer, such as `https://luutru.example.gov.vn/verify/{copy_code}`."""
+    form: CopyForm = CopyForm.SAO_Y
+    number: int
+    """Of the copy in the agency's one yearly series, from 1."""
+    symbol: str
+    """After the number: abbreviation of form and agency, such as `SY-STNMT`."""
+    agency_name: str
+    """The copying (converting) agency."""
+    parent_agency_name: str | None = None
+    """The agency above it, printed over its name."""
+    place: str
+    """Place name before the date, such as `Thanh Hóa`."""
+    issued_at: datetime
+    """Time of conversion; printed as a date in words and as ISO 8601 in Vietnamese time."""
+    converter_name: str
+    """Full name of the person who converts (NĐ 137/2024 Điều 5)."""
+    converter_position: str
+    signer_name: str | None = None
+    """Full name of the person who signs for the agency; None when the converter signs."""
+    signer_position: str | None = None
+    """Position of the signer, with authority such as `KT. GIÁM ĐỐC` where it applies."""
+    recipients: tuple[str, ...] = ()
+    """Nơi nhận, one line each."""
+    system_name: str
+    """The information system that holds the original."""
+    owner_name: str
+    """Its owner (cơ quan chủ quản)."""
+    dossier_code: str
+    result_code: str | None = None
+    """`{mã hồ sơ}-KQ(n)` when the original is a result."""
+    archive_code: str
+    """Mã lưu trữ tài liệu gốc (TT 05/2025 Điều 13-16)."""
+    document_title: str
+    """Title of the original, as archived."""
+    document_number: str | None = None
+    """Number and symbol of the original, as archived."""
+    original_digest: Digest
+    """Of the archived file; the file handed in must have it."""
+    signature_notes: tuple[str, ...] = ()
+    """One line per electronic signature of the original, as the archive verified it.
+
+    Paper cannot show them otherwise.
+    """
+
+    def __post_init__(self) -> None:
+        require_aware(self.issued_at)
+        if self.number < 1:
+            raise ValueError(f"copies are numbered from 1, got {self.number}")
+
+    @property
+    def number_text(self) -> str:
+        """Number with symbol as printed: `01/SY-STNMT` (numbers below 10 with a leading zero)."""
+        return f"{self.number:02d}/{self.symbol}"
+
+    @property
+    def issued_local(self) -> datetime:
+        """Time of conversion in the legal time zone."""
+        return self.issued_at.astimezone(LEGAL_ZONE)
+
+    def sheet_code(self, sheet: int) -> str:
+        """Returns the code printed on sheet number `sheet`, from 1.
+
+        It binds the sheet to this copy and to the original's bytes, so that the verification page can tell a sheet of
+        another copy; anyone who has the original's digest can compute it.
+        """
+        told = f"{self.copy_code}\x00{self.original_digest}\x00{sheet}".encode()
+        code = hashlib.sha256(SHEET_CODE_PREFIX + told).hexdigest()[:SHEET_CODE_HEX]
+        return "-".join(code[start : start + 4] for start in range(0, SHEET_CODE_HEX, 4))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyWords:
+    """One version of the words printed on copies."""
+
+    version: str
+    digest: Digest
+    """Of the file's bytes; goes into the register (R145)."""
+    forms: dict[str, str]
+    words: dict[str, str]
+
+
+def load_words(version: str | None = None) -> CopyWords:
+    """Reads `profiles/copies/<version>.toml`; the newest version when none is named.
+
+    Raises:
+        ConfigurationInvalid: no such version, or the file is malformed; the message names every place.
+    """
+    path = rule_files.versioned_path(profiles_dir() / "copies", version)
+    raw, digest = rule_files.read(path, _WordsFile)
+    return CopyWords(
+        version=raw.version,
+        digest=digest,
+        forms={form.value: words for form, words in raw.forms.items()},
+        words=raw.words.model_dump(),
+    )
+
+
+@cache
+def default_words() -> CopyWords:
+    """Returns the newest shipped words, read once per process.
+
+    Raises:
+        ConfigurationInvalid: the file is malformed.
+    """
+    return load_words()
+
+
+_Word = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _WordsInFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    conversion_heading: _Word
+    archive_code: _Word
+    mark_in_words: _Word
+    system: _Word
+    owner: _Word
+    dossier_code: _Word
+    result_code: _Word
+    converted_at: _Word
+    converter: _Word
+    lookup: _Word
+    number: _Word
+    recipients: _Word
+    signature_space: _Word
+    document: _Word
+    copy_code: _Word
+    digest: _Word
+    extent: _Word
+    signatures: _Word
+    sheet: _Word
+    original_page: _Word
+    scale: _Word
+    attestation_sheet: _Word
+    sheet_code: _Word
+
+
+class _WordsFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: str
+    forms: dict[CopyForm, _Word]
+    words: _WordsInFile
