@@ -1,11 +1,13 @@
 """The only writer of files that must survive: temporary in the target folder, fsync, publish, fsync folder.
 
-A file written here is either absent under its name or there in full, whatever instant the process dies or the power fails; a return
-means it is durable. Nothing else opens files for writing under a store or staging root (STYLE 16; a house-rule test holds it).
+A file written here is either absent under its name or there in full, whatever instant the process dies or the power
+fails; a return means it is durable. Nothing else opens files for writing under a store or staging root (STYLE 16; a
+house-rule test holds it).
 
-What POSIX does not promise and we rely on the file system for: that a rename or link is atomic towards a crash (ext4, xfs, btrfs, zfs
-and NFSv4 servers keep it), and that a disk does not lie about a flush. A failed fsync is never repeated on the same file: the kernel may
-have dropped the pages and would then report success; the temporary is thrown away and the caller writes anew.
+What POSIX does not promise and we rely on the file system for: that a rename or link is atomic towards a crash (ext4,
+xfs, btrfs, zfs and NFSv4 servers keep it), and that a disk does not lie about a flush. A failed fsync is never
+repeated on the same file: the kernel may have dropped the pages and would then report success; the temporary is
+thrown away and the caller writes anew.
 """
 
 import errno
@@ -19,11 +21,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
 from archive_service.digests import CHUNK_BYTES
 from archive_service.errors import ArchiveError, Conflict, StoreFull, StoreUnavailable, UnsafeKey
 from archive_service.storage.port import StoreAccessDenied
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 TEMPORARY_PREFIX: Final = ".tmp-"
 """Names of unfinished files start so; no key or component id can (they start with a letter or digit)."""
@@ -32,7 +37,8 @@ _TEMPORARY: Final = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{32}")
 
 FILE_MODE: Final = 0o640
 OBJECT_MODE: Final = 0o440
-"""Archived objects are read-only even for their owner: a stray write by another program fails instead of damaging a record."""
+"""Archived objects are read-only even for their owner: a stray write by another program fails instead of damaging a
+record."""
 DIRECTORY_MODE: Final = 0o750
 
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -45,10 +51,12 @@ _known_durable_lock = threading.Lock()
 
 
 def translated_error(action: str, name: str, exc: OSError) -> ArchiveError:
-    """Returns the domain error for an operating system error; `name` is a name, not a path, as messages travel to callers."""
+    """Returns the domain error for a system error; `name` is a name, not a path, as messages travel to callers."""
     message = f"{action} {name}: {exc.strerror or exc}"
     if exc.errno in _NO_ROOM:
         return StoreFull(message)
+    if exc.errno == errno.ENOTDIR:
+        return UnsafeKey(f"{message}: a part of the path is a file")
     if exc.errno in _REFUSED:
         return StoreAccessDenied(message)
     return StoreUnavailable(message)
@@ -67,7 +75,8 @@ def safe_join(root: Path, relative: str) -> Path:
     """Returns the path of `relative` below `root`, refusing every way out of it.
 
     Raises:
-        UnsafeKey: empty, absolute, with NUL, backslash, empty parts, "." or "..", too long, or led out of `root` by a symbolic link.
+        UnsafeKey: empty, absolute, with NUL, backslash, empty parts, "." or "..", too long, or led out of `root` by a
+            symbolic link.
     """
     parts = relative.split("/")
     if "\0" in relative or "\\" in relative or any(part in {"", ".", ".."} for part in parts):
@@ -99,8 +108,9 @@ def sync_directory(directory: Path) -> None:
 def make_directories(directory: Path, *, root: Path | None = None) -> None:
     """Makes `directory` and its missing parents, each durable in its parent.
 
-    A folder that exists already may have been made a moment ago by another process that has not flushed it yet. With `root` every
-    folder from `root` down is therefore flushed once per process, so that what is published below cannot lose its path.
+    A folder that exists already may have been made a moment ago by another process that has not flushed it yet. With
+    `root` every folder from `root` down is therefore flushed once per process, so that what is published below cannot
+    lose its path.
 
     Raises:
         StoreUnavailable: a folder could not be made or flushed.
@@ -125,9 +135,9 @@ def make_directories(directory: Path, *, root: Path | None = None) -> None:
 
 
 class _TemporaryFile(io.FileIO):
-    """The raw temporary: write errors come out as domain errors, so that they differ from errors of whatever is being read."""
+    """The raw temporary: its write errors are domain errors and so differ from errors of whatever is being read."""
 
-    def write(self, chunk: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]  # typeshed's ReadableBuffer is private
+    def write(self, chunk: "ReadableBuffer", /) -> int:
         """Writes what the system takes at once."""
         with os_errors("write", "temporary file"):
             return super().write(chunk)
@@ -172,8 +182,9 @@ class DurableFile:
     def commit(self, *, drop_cache: bool = False) -> None:
         """Makes the bytes durable and the name visible, in this order.
 
-        An error before publishing leaves nothing behind. If only the last step, flushing the folder, fails, the whole file is visible
-        but may be lost with the power; it is not taken back, since another writer of the same bytes may have seen it and relied on it.
+        An error before publishing leaves nothing behind. If only the last step, flushing the folder, fails, the whole
+        file is visible but may be lost with the power; it is not taken back, since another writer of the same bytes
+        may have seen it and relied on it.
 
         Args:
             drop_cache: ask the system to forget the pages, so that reading back meets the disk and not memory.
@@ -256,9 +267,9 @@ def remove_flat_folder(folder: Path) -> None:
         StoreUnavailable: something in it is a folder, could not be removed, or appeared meanwhile; repeat.
     """
     with os_errors("remove", folder.name), suppress(FileNotFoundError):
-        for name in os.listdir(folder):
+        for entry in folder.iterdir():
             with suppress(FileNotFoundError):  # another remover was faster
-                (folder / name).unlink()
+                entry.unlink()
         folder.rmdir()
     if folder.parent.is_dir():
         sync_directory(folder.parent)
@@ -269,16 +280,17 @@ def newest_change(folder: Path) -> datetime | None:
     newest = None
     with os_errors("look at", folder.name), suppress(FileNotFoundError):
         newest = modified_at(folder.lstat())
-        for name in os.listdir(folder):
+        for entry in folder.iterdir():
             with suppress(FileNotFoundError):  # finished or removed meanwhile
-                newest = max(newest, modified_at((folder / name).lstat()))
+                newest = max(newest, modified_at(entry.lstat()))
     return newest
 
 
 def sweep_temporaries(root: Path, *, older_than: datetime) -> int:
     """Removes unfinished files of writers that died, below `root`; returns how many.
 
-    `older_than` must lie further back than any write can take, or a living writer loses its work (it then reports an error).
+    `older_than` must lie further back than any write can take, or a living writer loses its work (it then reports an
+    error).
     """
     swept = 0
     for folder, _folders, names in os.walk(root, followlinks=False):

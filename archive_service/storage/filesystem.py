@@ -6,11 +6,12 @@ Layout below the root:
     locks/aip/@1f0/1f0c…/1.zip.json     retain-until and legal hold, only where one was ever set
     .lock                               serialises changes of locks and deletions between processes
 
-A part of 16 or more characters gets a fan-out folder `@` + its first three characters before it, so that millions of record ids do not
-share one folder. `@` cannot stand in a key, so the mapping is one to one and the key can be read back from the path.
+A part of 16 or more characters gets a fan-out folder `@` + its first three characters before it, so that millions of
+record ids do not share one folder. `@` cannot stand in a key, so the mapping is one to one and the key can be read
+back from the path.
 
-The file system gives no object lock: retention and holds are kept by this module's `delete` (`LockEnforcement.SERVICE`). An unreadable
-lock file counts as locked.
+The file system gives no object lock: retention and holds are kept by this module's `delete`
+(`LockEnforcement.SERVICE`). An unreadable lock file counts as locked.
 """
 
 import errno
@@ -19,6 +20,7 @@ import io
 import json
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -28,16 +30,16 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from uuid import UUID
 
 from archive_service import clock
-from archive_service.digests import CHUNK_BYTES, Digest, RunningDigest, chunks
+from archive_service.digests import CHUNK_BYTES, Digest
 from archive_service.errors import (
     Conflict,
-    DigestMismatch,
     Retained,
     StoredObjectDiffers,
     StoredObjectMissing,
     UnsafeKey,
 )
 from archive_service.storage import durable
+from archive_service.storage.announced import AnnouncedSource, same_bytes
 from archive_service.storage.port import (
     Capabilities,
     LockEnforcement,
@@ -115,7 +117,10 @@ class FilesystemStore:
             present = os.path.lexists(target)
         if not present:
             with durable.DurableFile(target, mode=durable.OBJECT_MODE, root=self._objects) as writing:
-                _copy_checked(key, source, writing.file, expected=expected, size_bytes=size_bytes)
+                announced = AnnouncedSource(key, source, expected=expected, size_bytes=size_bytes)
+                for chunk in announced.chunks():
+                    writing.file.write(chunk)
+                announced.require_as_announced()
                 self._retain(key, retain_until)
                 with suppress(Conflict):  # another writer was faster: compared below
                     writing.commit(drop_cache=True)
@@ -125,13 +130,10 @@ class FilesystemStore:
     def _existing(
         self, key: StoreKey, *, expected: Digest, size_bytes: int, retain_until: datetime | None
     ) -> StoredObject:
-        """Returns the object already there if it has the expected bytes, made durable in case its writer died before that."""
-        running = RunningDigest(expected.algorithm)
+        """Returns the object already there if it has the expected bytes, durable even if its writer had died."""
         with self.open(key) as present:
-            for chunk in chunks(present, limit_bytes=size_bytes + 1):
-                running.update(chunk)
-        if running.size_bytes != size_bytes or running.digest() != expected:
-            raise StoredObjectDiffers(f"{self._name} holds other bytes under {key}", location=self._name, key=key)
+            if not same_bytes(present, expected=expected, size_bytes=size_bytes):
+                raise StoredObjectDiffers(f"{self._name} holds other bytes under {key}", location=self._name, key=key)
         target = self._object_path(key)
         durable.make_directories(target.parent, root=self._objects)
         durable.sync_directory(target.parent)
@@ -179,7 +181,7 @@ class FilesystemStore:
         self.stat(key, version_id=version_id)
         self._retain(key, until)
 
-    def set_legal_hold(self, key: StoreKey, on: bool, *, version_id: str | None = None) -> None:  # noqa: FBT001 - the port's form
+    def set_legal_hold(self, key: StoreKey, on: bool, *, version_id: str | None = None) -> None:  # noqa: FBT001
         """See `Store.set_legal_hold`."""
         with self._exclusive():
             self.stat(key, version_id=version_id)
@@ -203,6 +205,10 @@ class FilesystemStore:
             durable.remove(self._lock_path(key))
         _log.warning("deleted %s at %s under disposition %s", key, self._name, disposition)
 
+    def sweep_unfinished(self, *, older_than: datetime) -> int:
+        """See `Store.sweep_unfinished`: removes temporary files."""
+        return durable.sweep_temporaries(self._root, older_than=clock.require_aware(older_than))
+
     # -- paths and walking
 
     def _object_path(self, key: StoreKey) -> Path:
@@ -219,7 +225,7 @@ class FilesystemStore:
         """Yields objects below `folder`, whose keys start with `logical`, in path order, skipping all up to `after`."""
         with durable.os_errors("list", folder.name):
             try:
-                names = sorted(os.listdir(folder))
+                names = sorted(entry.name for entry in folder.iterdir())
             except FileNotFoundError:  # deleted while listing
                 return
         for name in names:
@@ -366,6 +372,8 @@ def _content_if_any(path: Path) -> bytes | None:
 
 def _stored_object(key: StoreKey, path: Path) -> StoredObject:
     status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise FileNotFoundError(errno.ENOENT, "not a regular file", key)
     return StoredObject(
         key=key,
         size_bytes=status.st_size,
@@ -373,26 +381,6 @@ def _stored_object(key: StoreKey, path: Path) -> StoredObject:
         sha256=None,
         modified_at=durable.modified_at(status),
     )
-
-
-def _copy_checked(key: str, source: BinaryIO, target: BinaryIO, *, expected: Digest, size_bytes: int) -> None:
-    """Copies `source`, hashing in the same read, and compares.
-
-    Raises:
-        DigestMismatch: other size or digest than expected.
-    """
-    running = RunningDigest(expected.algorithm)
-    for chunk in chunks(source, limit_bytes=size_bytes + 1):
-        running.update(chunk)
-        target.write(chunk)
-    if running.size_bytes != size_bytes:
-        raise DigestMismatch(f"{key}: expected {size_bytes} bytes, the source has {_at_least(running, size_bytes)}")
-    if running.digest() != expected:
-        raise DigestMismatch(f"{key}: expected {expected}, the source has {running.digest()}")
-
-
-def _at_least(running: RunningDigest, size_bytes: int) -> str:
-    return "more" if running.size_bytes > size_bytes else str(running.size_bytes)
 
 
 @contextmanager

@@ -56,8 +56,9 @@ class LocationKind(StrEnum):
 class LockMode(StrEnum):
     """S3 Object Lock modes, by S3's own tokens.
 
-    COMPLIANCE: nobody, not even the account's root user, deletes or shortens before the date; choose it when the retention rules are
-    settled. GOVERNANCE: a user with the extra permission can; choose it while rules are still being tried out.
+    COMPLIANCE: nobody, not even the account's root user, deletes or shortens before the date; choose it when the
+    retention rules are settled. GOVERNANCE: a user with the extra permission can; choose it while rules are still
+    being tried out.
     """
 
     COMPLIANCE = "COMPLIANCE"
@@ -172,7 +173,8 @@ class StorageLayout:
     """All locations and policies of an installation, checked against each other.
 
     Raises:
-        ConfigurationInvalid: a policy names an unknown location, or one that may not hold its access levels, or two policies
+        ConfigurationInvalid: a policy names an unknown location, or one that may not hold its access levels, or two
+            policies
             claim one level.
     """
 

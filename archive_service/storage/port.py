@@ -1,9 +1,11 @@
 """The storage port: what every storage location promises, as one Protocol, and the read-back that proves a copy.
 
-The docstrings of `Store` are the contract; tests/storage/contract.py is the same contract as tests, run by every backend.
+The docstrings of `Store` are the contract; tests/storage/contract.py is the same contract as tests, run by every
+backend.
 
-Identity of bytes is our own SHA-256, computed in the read that is done anyway. ETags, MD5 and whatever digest a server reports are
-never used in its place (DESIGN D3). "Stored" is said only after `read_back` answered INTACT (R013).
+Identity of bytes is our own SHA-256, computed in the read that is done anyway. ETags, MD5 and whatever digest a
+server reports are never used in its place (DESIGN D3). "Stored" is said only after `read_back` answered INTACT
+(R013).
 """
 
 import re
@@ -24,13 +26,20 @@ KEY_MAX_BYTES: Final = 800
 """Longest key. S3 allows 1,024 bytes; the rest is left for a location's own prefix."""
 
 COMPONENT_MAX_BYTES: Final = 200
-"""Longest part between two slashes. Linux file systems allow 255 bytes; the rest is left for temporary names and side files."""
+"""Longest part between two slashes. Linux file systems allow 255 bytes; the rest is left for temporary names and side
+files."""
 
 _COMPONENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
-class StoreAccessDenied(ArchiveError):
-    """A storage location refuses the service's own credentials or file permissions: an operator must act, retrying does not help."""
+class StoreRefused(ArchiveError):
+    """A storage location refuses a request for a lasting reason that the message names; an operator must look."""
+
+    code: ClassVar[str] = "STORE_REFUSED"
+
+
+class StoreAccessDenied(StoreRefused):
+    """A storage location refuses the service's credentials or file permissions: an operator must act, not a retry."""
 
     code: ClassVar[str] = "STORE_ACCESS_DENIED"
 
@@ -81,7 +90,8 @@ class StoredObject:
     version_id: str | None
     """The server's version id; None at a location without versions."""
     sha256: Digest | None
-    """The digest recorded when the object was written, None where the location keeps none. A record, not a check: see `read_back`."""
+    """The digest recorded when the object was written, None where the location keeps none. A record, not a check: see
+    `read_back`."""
     modified_at: datetime
     """When the location took it in, by the location's own clock."""
     delete_marker: bool = False
@@ -100,8 +110,9 @@ class ObjectLock:
 class Store(Protocol):
     """A write-once object store at one location.
 
-    Any method may raise `StoreUnavailable` (with `StoreTimedOut`, `StoreThrottled`, `StoreFull`): a passing fault, worth retrying; every
-    method may be repeated safely. `StoreAccessDenied`: a lasting one. `UnsafeKey`: the key was not made by `store_key`.
+    Any method may raise `StoreUnavailable` (with `StoreTimedOut`, `StoreThrottled`, `StoreFull`): a passing fault,
+    worth retrying; every method may be repeated safely. `StoreRefused` (with `StoreAccessDenied`): a lasting one.
+    `UnsafeKey`: the key was not made by `store_key`.
     """
 
     @property
@@ -123,9 +134,9 @@ class Store(Protocol):
     ) -> StoredObject:
         """Writes a new object, create-only; on return it is durable, complete and locked until `retain_until`.
 
-        When the key exists its bytes are read and hashed: the same digest and size give the existing object back (its lock extended to
-        `retain_until`), without `source` being read; a retry after a crash thus succeeds. Nothing is ever overwritten.
-        `source` is read once from its present position, in bounded memory.
+        When the key exists its bytes are read and hashed: the same digest and size give the existing object back (its
+        lock extended to `retain_until`), without `source` being read; a retry after a crash thus succeeds. Nothing is
+        ever overwritten. `source` is read once from its present position, in bounded memory.
 
         Raises:
             DigestMismatch: `source` has another digest or size than expected; nothing was stored.
@@ -136,10 +147,10 @@ class Store(Protocol):
     def open(
         self, key: StoreKey, *, offset: int = 0, length: int | None = None, version_id: str | None = None
     ) -> BinaryIO:
-        """Returns a reader (a context manager) of `length` bytes from `offset`, both in bytes; to the end when `length` is None.
+        """Returns a reader (a context manager) of `length` bytes from byte `offset`; to the end when `length` is None.
 
-        A range past the end gives what there is, possibly nothing. Without `version_id` the newest version is read. Read errors come
-        out of the reader as the exceptions of this contract. The reader need not be seekable.
+        A range past the end gives what there is, possibly nothing. Without `version_id` the newest version is read.
+        Read errors come out of the reader as the exceptions of this contract. The reader need not be seekable.
 
         Raises:
             StoredObjectMissing: no such key or version.
@@ -156,14 +167,15 @@ class Store(Protocol):
     def list(self, prefix: str = "", *, start_after: StoreKey | None = None) -> Iterator[StoredObject]:
         """Yields the newest version of every object whose key starts with `prefix`, in bounded memory.
 
-        The order is the location's own but always the same; `start_after` continues after that key in it. Objects written or deleted
-        meanwhile may or may not appear. Unfinished writes never do.
+        The order is the location's own but always the same; `start_after` continues after that key in it. Objects
+        written or deleted meanwhile may or may not appear. Unfinished writes never do.
         """
 
     def versions(self, key: StoreKey) -> tuple[StoredObject, ...]:
         """Returns every version under exactly this key, delete markers too; empty when there is none.
 
-        This is how absence is proven after destruction: an empty answer means nothing is left that could be brought back.
+        This is how absence is proven after destruction: an empty answer means nothing is left that could be brought
+        back.
         """
 
     def lock(self, key: StoreKey, *, version_id: str | None = None) -> ObjectLock:
@@ -174,7 +186,7 @@ class Store(Protocol):
         """
 
     def retain_until(self, key: StoreKey, until: datetime, version_id: str | None = None) -> None:
-        """Locks the object until `until` (aware); an earlier date than the present one changes nothing: locks are only extended.
+        """Locks the object until `until` (aware). Locks are only extended: an earlier date changes nothing.
 
         Only where `capabilities.immutable_until`.
 
@@ -183,7 +195,7 @@ class Store(Protocol):
             ValueError: `until` is naive.
         """
 
-    def set_legal_hold(self, key: StoreKey, on: bool, *, version_id: str | None = None) -> None:  # noqa: FBT001 - reads as set_legal_hold(key, True)
+    def set_legal_hold(self, key: StoreKey, on: bool, *, version_id: str | None = None) -> None:  # noqa: FBT001
         """Sets or lifts a hold that has no date. Independent of `retain_until`. Only where `capabilities.legal_hold`.
 
         Raises:
@@ -193,21 +205,28 @@ class Store(Protocol):
     def delete(self, key: StoreKey, *, version_id: str | None, disposition: UUID) -> None:
         """Deletes exactly this version of exactly this key; there is no delete by prefix. Absent already = done.
 
-        `version_id` must be given at a versioned location and be None at one without. `disposition` names the approved decision and is
-        written to the log with the deletion. The caller re-checks holds and decision in its own transaction first (DESIGN D11); a lock
-        at the location is the second, independent guard.
+        `version_id` must be given at a versioned location and be None at one without. `disposition` names the
+        approved decision and is written to the log with the deletion. The caller re-checks holds and decision in its
+        own transaction first (DESIGN D11); a lock at the location is the second, independent guard.
 
         Raises:
             Retained: retention or a legal hold at the location forbids it.
             ValueError: version id missing or superfluous.
         """
 
+    def sweep_unfinished(self, *, older_than: datetime) -> int:
+        """Removes what writers that died left unfinished before `older_than` (aware); returns how many.
+
+        Unfinished writes are never visible and only cost room. `older_than` must lie further back than any write takes.
+        """
+
 
 def store_key(text: str) -> StoreKey:
     """Returns `text` as a key after checking it.
 
-    Keys are one or more parts of ASCII letters, digits, ".", "_" and "-" joined by "/"; a part starts with a letter or digit. So no
-    key can be absolute, empty, climb with "..", carry NUL or a backslash, look like a temporary file, or mean two things on two systems.
+    Keys are one or more parts of ASCII letters, digits, ".", "_" and "-" joined by "/"; a part starts with a letter
+    or digit. So no key can be absolute, empty, climb with "..", carry NUL or a backslash, look like a temporary file,
+    or mean two things on two systems.
 
     Raises:
         UnsafeKey: anything else, or too long.
@@ -245,9 +264,10 @@ class ReadBack:
 def read_back(
     store: Store, key: StoreKey, *, expected: Digest, size_bytes: int, version_id: str | None = None
 ) -> ReadBack:
-    """Reads a whole copy and compares size and digest with what is expected; never raises for what it finds at the store.
+    """Reads a whole copy and compares size and digest with what is expected; what it meets at the store never raises.
 
-    Reads on past an unexpected size only far enough to know of it, so that a swollen object costs no more than a good one.
+    Reads on past an unexpected size only far enough to know of it, so that a swollen object costs no more than a good
+    one.
     """
     running = RunningDigest(expected.algorithm)
     try:

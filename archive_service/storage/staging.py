@@ -1,8 +1,8 @@
 """Staging: where uploads and packages under construction wait until a row, then a stored copy, takes over.
 
-Layout: `<root>/<submission uuid>/<name>`, flat. Names are component ids that we checked, never paths a sender wrote. A file appears
-under its name only complete, hashed and durable; the row that mentions it is committed after that (DESIGN section 6). What has no row is
-removed by `sweep`, by age.
+Layout: `<root>/<submission uuid>/<name>`, flat. Names are component ids that we checked, never paths a sender wrote.
+A file appears under its name only complete, hashed and durable; the row that mentions it is committed after that
+(DESIGN section 6). What has no row is removed by `sweep`, by age.
 """
 
 import re
@@ -34,7 +34,7 @@ class StagedFile:
 
 
 class StagedWriter:
-    """Takes the bytes of one file as they arrive; usable from a synchronous or an asynchronous loop, one chunk at a time.
+    """Takes the bytes of one file as they arrive, one chunk at a time, from a synchronous or an asynchronous loop.
 
     Use as a context manager: leaving without `commit` throws everything away.
     """
@@ -76,7 +76,7 @@ class StagedWriter:
         self._writing.file.write(chunk)
 
     def commit(self) -> StagedFile:
-        """Compares size and digest with what was declared and makes the file visible and durable, in the place of an earlier one.
+        """Compares with what was declared and makes the file visible and durable, in the place of an earlier one.
 
         Raises:
             DigestMismatch: other size or digest; nothing was kept, an earlier file is as it was.
@@ -103,7 +103,7 @@ class StagedWriter:
 
 
 class StagingArea:
-    """The staging folder. Safe for any number of threads and processes; of two writers of one name the last to commit wins."""
+    """The staging folder, for any number of threads and processes; of two writers of a name the last to commit wins."""
 
     def __init__(self, root: Path) -> None:
         """Takes the folder into use, making it when missing.
@@ -163,7 +163,7 @@ class StagingArea:
         expected: Digest | None = None,
         size_bytes: int | None = None,
     ) -> StagedFile:
-        """Receives a whole file; see `writer` and `StagedWriter` for arguments and errors. An asynchronous source uses `writer`."""
+        """Receives a whole file; see `writer` for arguments and errors, and for asynchronous sources."""
         with self.writer(
             submission_id, name, limit_bytes=limit_bytes, expected=expected, size_bytes=size_bytes
         ) as writing:

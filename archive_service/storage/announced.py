@@ -1,0 +1,57 @@
+"""Reading a source that must turn out to be what was announced: one pass, hashed on the way, never far past its end."""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from archive_service.digests import Digest, RunningDigest, chunks
+from archive_service.errors import DigestMismatch
+
+
+class AnnouncedSource:
+    """A source with the digest and size it was announced with; held while one `put` reads it."""
+
+    def __init__(self, name: str, source: BinaryIO, *, expected: Digest, size_bytes: int) -> None:
+        """Takes the source at its present position; `name` is for messages."""
+        self._name = name
+        self._source = source
+        self._running = RunningDigest(expected.algorithm)
+        self.expected = expected
+        self.size_bytes = size_bytes
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yields the bytes, at most one more than announced."""
+        for chunk in chunks(self._source, limit_bytes=self.size_bytes + 1):
+            self._running.update(chunk)
+            yield chunk
+
+    def parts(self, part_bytes: int) -> Iterator[bytes]:
+        """Yields the bytes in parts of exactly `part_bytes`, the last one shorter."""
+        part = bytearray()
+        for chunk in self.chunks():
+            part += chunk
+            while len(part) >= part_bytes:
+                yield bytes(part[:part_bytes])
+                del part[:part_bytes]
+        if part:
+            yield bytes(part)
+
+    def require_as_announced(self) -> None:
+        """Compares what was read to its end with what was announced.
+
+        Raises:
+            DigestMismatch: other size or digest.
+        """
+        found_bytes = self._running.size_bytes
+        if found_bytes != self.size_bytes:
+            found = "more" if found_bytes > self.size_bytes else str(found_bytes)
+            raise DigestMismatch(f"{self._name}: expected {self.size_bytes} bytes, the source has {found}")
+        if self._running.digest() != self.expected:
+            raise DigestMismatch(f"{self._name}: expected {self.expected}, the source has {self._running.digest()}")
+
+
+def same_bytes(present: BinaryIO, *, expected: Digest, size_bytes: int) -> bool:
+    """Returns whether `present` has the expected digest and size; it is not read far past `size_bytes`."""
+    running = RunningDigest(expected.algorithm)
+    for chunk in chunks(present, limit_bytes=size_bytes + 1):
+        running.update(chunk)
+    return running.size_bytes == size_bytes and running.digest() == expected
