@@ -30,7 +30,6 @@ class EventType(StrEnum):
     """Event types, grammar `subject.past-participle`; stored values never change."""
 
     SUBMISSION_OPENED = "submission.opened"
-    SUBMISSION_COMPONENT_RECEIVED = "submission.component-received"
     SUBMISSION_COMPLETED = "submission.completed"
     SUBMISSION_WITHDRAWN = "submission.withdrawn"
     SUBMISSION_REJECTED = "submission.rejected"

@@ -44,6 +44,7 @@ class Submission(Base):
         Index("ix_submission_state_opened", "state", "opened_at", "id"),
         Index("ix_submission_agency_state_opened", "archiving_agency", "state", "opened_at", "id"),
         Index("ix_submission_dossier_code", "dossier_code", "archiving_agency"),
+        Index("ix_submission_content", "content_sha256"),
         CheckConstraint("content_sha256 IS NULL OR length(content_sha256) = 64", name="content_sha256"),
     )
 

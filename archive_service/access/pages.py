@@ -1,0 +1,60 @@
+"""Keyset pagination: a cursor names the last row seen, so page 10,000 costs what page 1 costs (LESSONS 43, 46)."""
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from archive_service.errors import BadRequest
+
+Row = TypeVar("Row")
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The last row of a page: its sort time and id."""
+
+    at: datetime
+    id: UUID
+
+    def encode(self) -> str:
+        """Returns the opaque form callers hand back."""
+        return base64.urlsafe_b64encode(json.dumps([self.at.isoformat(), str(self.id)]).encode()).decode().rstrip("=")
+
+
+def decode_cursor(text: str | None) -> Cursor | None:
+    """Reads a cursor.
+
+    Raises:
+        BadRequest: not one of ours.
+    """
+    if not text:
+        return None
+    try:
+        at, row_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        cursor = Cursor(datetime.fromisoformat(at), UUID(row_id))
+    except (ValueError, TypeError, binascii.Error, AttributeError):
+        raise BadRequest("cursor is not one this service gave", problems=[{"location": "cursor", "reason": "malformed"}]) from None
+    if cursor.at.tzinfo is None:
+        raise BadRequest("cursor is not one this service gave", problems=[{"location": "cursor", "reason": "malformed"}])
+    return cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Row]):
+    """One page of a list, newest first, and the cursor of the next (None at the end)."""
+
+    items: Sequence[Row]
+    next: str | None
+
+
+def clamp(limit: int | None) -> int:
+    """Returns a page size within the bounds."""
+    return max(1, min(limit or DEFAULT_LIMIT, MAX_LIMIT))

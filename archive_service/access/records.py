@@ -1,0 +1,155 @@
+"""Finding and reading archived records: every query is scoped to the caller's agencies and goes through an index."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
+from sqlalchemy.orm import Session
+
+from archive_service.access.pages import Cursor, Page, clamp, decode_cursor
+from archive_service.errors import NotFound
+from archive_service.identity.permissions import Permission, Principal, in_scope
+from archive_service.models import Aip, AipCopy, Component, Record, RecordTerm, RetentionAssignment, State
+from archive_service.textfold import query_terms
+
+_END = chr(0x10FFFF)
+"""Sorts after every text: the upper end of a prefix range."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordQuery:
+    """What to list."""
+
+    text: str | None = None
+    """Words of code, title or applicant; every word must match the beginning of one."""
+    dossier_code: str | None = None
+    state: State | None = None
+    archiving_agency: str | None = None
+    procedure_code: str | None = None
+    due_before: date | None = None
+    cursor: str | None = None
+    limit: int | None = None
+
+
+def list_records(session: Session, query: RecordQuery, principal: Principal) -> Page[Record]:
+    """Returns a page of records, last stored first, within the principal's scope.
+
+    Raises:
+        NotPermitted: the principal may search nowhere.
+        BadRequest: a malformed cursor.
+    """
+    limit = clamp(query.limit)
+    principal.require(Permission.RECORD_SEARCH)
+    statement = select(Record).where(_scope(principal, Permission.RECORD_SEARCH))
+    statement = _filtered(statement, query)
+    cursor = decode_cursor(query.cursor)
+    if cursor is not None:
+        statement = statement.where(
+            or_(Record.stored_at < cursor.at, and_(Record.stored_at == cursor.at, Record.id < cursor.id))
+        )
+    rows = session.scalars(statement.order_by(Record.stored_at.desc(), Record.id.desc()).limit(limit + 1)).all()
+    more = len(rows) > limit
+    items = rows[:limit]
+    return Page(items=items, next=Cursor(items[-1].stored_at, items[-1].id).encode() if more else None)
+
+
+def _scope(principal: Principal, permission: Permission) -> ColumnElement[bool]:
+    return in_scope(
+        principal, permission, Record.archiving_agency, Record.settling_agency, access_column=Record.access_mode
+    )
+
+
+def _filtered(statement: Select[tuple[Record]], query: RecordQuery) -> Select[tuple[Record]]:
+    exact: Sequence[tuple[Any, Any]] = (  # column and value of any type
+        (Record.dossier_code, query.dossier_code),
+        (Record.state, query.state),
+        (Record.archiving_agency, query.archiving_agency),
+        (Record.procedure_code, query.procedure_code),
+    )
+    for column, value in exact:
+        if value:
+            statement = statement.where(column == value)
+    if query.due_before:
+        statement = statement.where(Record.retention_due_on.is_not(None), Record.retention_due_on < query.due_before)
+    for term in query_terms(query.text or ""):
+        statement = statement.where(_has_term(term))
+    return statement
+
+
+def _has_term(term: str) -> ColumnElement[bool]:
+    return exists().where(RecordTerm.record_id == Record.id, RecordTerm.term >= term, RecordTerm.term < term + _END)
+
+
+def find_record(session: Session, record_id: UUID, principal: Principal, permission: Permission) -> Record:
+    """Returns a record the principal may use in this way; one out of scope is not found.
+
+    Raises:
+        NotFound: no such record, or none in the principal's scope.
+        NotPermitted: the principal has the permission nowhere.
+    """
+    principal.require(permission)
+    statement = select(Record).where(Record.id == record_id, _scope(principal, permission))
+    record = session.scalars(statement).one_or_none()
+    if record is None:
+        raise NotFound(f"record {record_id} not found")
+    return record
+
+
+def versions(session: Session, record_id: UUID) -> Sequence[Aip]:
+    """Returns every package version of a record, newest first."""
+    return session.scalars(select(Aip).where(Aip.record_id == record_id).order_by(Aip.version.desc())).all()
+
+
+def version_of(session: Session, record_id: UUID, version: int | None = None) -> Aip:
+    """Returns one package version of a record, the newest when none is named.
+
+    Raises:
+        NotFound: no such version.
+    """
+    statement = select(Aip).where(Aip.record_id == record_id).order_by(Aip.version.desc()).limit(1)
+    if version is not None:
+        statement = statement.where(Aip.version == version)
+    aip = session.scalars(statement).one_or_none()
+    if aip is None:
+        raise NotFound(f"record {record_id} has no package version {version or ''}".rstrip())
+    return aip
+
+
+def copies(session: Session, aip_ids: Sequence[UUID]) -> Sequence[AipCopy]:
+    """Returns the copies of package versions, by location."""
+    return session.scalars(select(AipCopy).where(AipCopy.aip_id.in_(aip_ids)).order_by(AipCopy.aip_id, AipCopy.location)).all()
+
+
+def components(session: Session, aip_id: UUID, *, after: int = 0, limit: int = 200) -> Sequence[Component]:
+    """Returns the components of a package version in dossier order, after ordinal `after` (keyset)."""
+    statement = select(Component).where(Component.aip_id == aip_id, Component.ordinal > after)
+    return session.scalars(statement.order_by(Component.ordinal).limit(limit)).all()
+
+
+def component(session: Session, record_id: UUID, component_id: str, *, version: int | None = None) -> tuple[Aip, Component]:
+    """Returns one component of the newest (or the given) version that holds it.
+
+    Raises:
+        NotFound: no version of the record holds it.
+    """
+    statement = (
+        select(Aip, Component)
+        .join(Component, Component.aip_id == Aip.id)
+        .where(Aip.record_id == record_id, Component.component_id == component_id)
+        .order_by(Aip.version.desc())
+    )
+    if version is not None:
+        statement = statement.where(Aip.version == version)
+    row = session.execute(statement.limit(1)).one_or_none()
+    if row is None:
+        raise NotFound(f"record {record_id} holds no component {component_id!r}")
+    return row[0], row[1]
+
+
+def assignments(session: Session, record_id: UUID) -> Sequence[RetentionAssignment]:
+    """Returns the retention assignments of a record, newest first."""
+    statement = select(RetentionAssignment).where(RetentionAssignment.record_id == record_id)
+    return session.scalars(statement.order_by(RetentionAssignment.ordinal.desc())).all()

@@ -1,0 +1,302 @@
+"""Pushing dossiers: open, upload, complete, follow; and deciding on them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from sqlalchemy import select
+
+from archive_service import clock
+from archive_service.access.submissions import SubmissionQuery, find_scoped_submission, list_submissions
+from archive_service.api.dependencies import PrincipalDep, ServiceDep
+from archive_service.api.streams import body_chunks, whole_body
+from archive_service.digests import RunningDigest
+from archive_service.errors import BadRequest, DigestMismatch
+from archive_service.identity.permissions import Permission, Principal
+from archive_service.ids import new_id
+from archive_service.ingest.findings import stored_findings
+from archive_service.ingest.packages import PACKAGE_NAME, open_package
+from archive_service.ingest.submissions import Origin, open_submission, read_dossier
+from archive_service.ingest.uploads import ComponentUpload, ExpectedComponent, complete, expected_component, withdraw
+from archive_service.models import Component, Decision, SignatureVerdict, State, Submission
+from archive_service.service import Service
+from archive_service.transfer.decisions import DecisionKind, decide, decide_many
+
+router = APIRouter(prefix="/api/v1", tags=["submissions"])
+
+
+def _origin(request: Request, principal: Principal) -> Origin:
+    sent = request.headers.get("X-Sent-At")
+    try:
+        sent_at = clock.require_aware(datetime.fromisoformat(sent)) if sent else None
+    except ValueError:
+        raise BadRequest(
+            "X-Sent-At is not an ISO 8601 time with zone", problems=[{"location": "header/X-Sent-At", "reason": "malformed"}]
+        ) from None
+    return Origin(agent=principal.agent, source_system=principal.name, sent_at=sent_at)
+
+
+@router.post("/submissions", status_code=HTTPStatus.CREATED)
+async def post_submission(
+    request: Request, service: ServiceDep, principal: PrincipalDep, *, again: Annotated[bool, Query()] = False
+) -> JSONResponse:
+    """Opens a submission from dossier.json; the same content again gives the same submission."""
+    content = await whole_body(request, limit_bytes=service.settings.max_dossier_json_bytes)
+    return await run_in_threadpool(_open, request, service, principal, content, again=again)
+
+
+def _open(request: Request, service: Service, principal: Principal, content: bytes, *, again: bool) -> JSONResponse:
+    principal.require(Permission.SUBMISSION_PUSH)
+    pushed = read_dossier(content)
+    principal.require(Permission.SUBMISSION_PUSH, pushed.dossier.archiving_agency, pushed.dossier.settling_agency)
+    opened = open_submission(
+        service.database, service.staging, pushed, _origin(request, principal), at=clock.unique_now(), again=again
+    )
+    body = _submission_body(service, principal, opened.submission_id, with_findings=False)
+    body["uploads"] = _uploads(service, opened.submission_id)
+    return JSONResponse(body, status_code=HTTPStatus.CREATED if opened.created else HTTPStatus.OK)
+
+
+def _uploads(service: Service, submission_id: UUID) -> list[dict[str, str]]:
+    query = select(Component.component_id).where(
+        Component.submission_id == submission_id, Component.received_at.is_(None)
+    )
+    with service.database.read() as session:
+        waiting: Sequence[str] = session.scalars(query.order_by(Component.ordinal)).all()
+    return [
+        {"component_id": name, "url": f"/api/v1/submissions/{submission_id}/components/{name}"} for name in waiting
+    ]
+
+
+@router.put("/submissions/{submission_id}/components/{component_id}", status_code=HTTPStatus.NO_CONTENT)
+async def put_component(
+    submission_id: UUID, component_id: str, request: Request, service: ServiceDep, principal: PrincipalDep
+) -> Response:
+    """Takes the bytes of one component; repeatable."""
+    expected = await run_in_threadpool(_expected, service, principal, submission_id, component_id)
+    if expected.already_received:
+        await _compare_only(request, expected)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+    upload = await run_in_threadpool(
+        ComponentUpload, service.staging, expected, limit_bytes=service.settings.max_component_bytes
+    )
+    try:
+        async for chunk in body_chunks(request, limit_bytes=service.settings.max_component_bytes):
+            await run_in_threadpool(upload.write, chunk)
+        await run_in_threadpool(upload.finish, service.database, at=clock.now())
+    finally:
+        await run_in_threadpool(upload.abort)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _expected(service: Service, principal: Principal, submission_id: UUID, component_id: str) -> ExpectedComponent:
+    with service.database.read() as session:
+        find_scoped_submission(session, submission_id, principal, Permission.SUBMISSION_PUSH)
+        return expected_component(session, submission_id, component_id)
+
+
+async def _compare_only(request: Request, expected: ExpectedComponent) -> None:
+    running = RunningDigest()
+    async for chunk in body_chunks(request, limit_bytes=max(expected.size_bytes, 1)):
+        running.update(chunk)
+    if running.digest() != expected.digest:
+        raise DigestMismatch(
+            f"component {expected.component_id} was received already and these are other bytes",
+            component_id=expected.component_id,
+        )
+
+
+@router.post("/submissions/{submission_id}/complete", status_code=HTTPStatus.ACCEPTED)
+def post_complete(submission_id: UUID, service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
+    """Ends the upload and queues the checks; repeatable."""
+    with service.database.write() as session:
+        find_scoped_submission(session, submission_id, principal, Permission.SUBMISSION_PUSH)
+        complete(session, submission_id, agent=principal.agent, at=clock.unique_now())
+    return _submission_body(service, principal, submission_id, with_findings=False)
+
+
+class Withdrawal(BaseModel):
+    """Why a sender takes a submission back."""
+
+    reason: Annotated[str, Field(max_length=2000)] = "withdrawn by sender"
+
+
+@router.post("/submissions/{submission_id}/withdraw", status_code=HTTPStatus.OK)
+def post_withdraw(submission_id: UUID, body: Withdrawal, service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
+    """Ends a submission that is still being uploaded, so that the code can be pushed with other content."""
+    with service.database.write() as session:
+        find_scoped_submission(session, submission_id, principal, Permission.SUBMISSION_PUSH)
+        withdraw(session, submission_id, agent=principal.agent, at=clock.unique_now(), reason=body.reason)
+    return _submission_body(service, principal, submission_id)
+
+
+@router.post("/packages", status_code=HTTPStatus.ACCEPTED)
+async def post_package(
+    request: Request, service: ServiceDep, principal: PrincipalDep, *, again: Annotated[bool, Query()] = False
+) -> JSONResponse:
+    """Takes a one-shot ZIP of a dossier folder; the same dossier again gives the same submission."""
+    principal.require(Permission.SUBMISSION_PUSH)
+    submission_id = new_id()
+    limit = service.settings.max_package_bytes
+    writer = await run_in_threadpool(service.staging.writer, submission_id, PACKAGE_NAME, limit_bytes=limit)
+    try:
+        async for chunk in body_chunks(request, limit_bytes=limit):
+            await run_in_threadpool(writer.write, chunk)
+        staged = await run_in_threadpool(writer.commit)
+    except BaseException:
+        await run_in_threadpool(writer.abort)
+        await run_in_threadpool(service.staging.discard, submission_id)
+        raise
+    opened = await run_in_threadpool(
+        open_package,
+        service,
+        submission_id,
+        staged,
+        _origin(request, principal),
+        principal=principal,
+        at=clock.unique_now(),
+        again=again,
+    )
+    body = await run_in_threadpool(_submission_body, service, principal, opened.submission_id, with_findings=False)
+    return JSONResponse(body, status_code=HTTPStatus.ACCEPTED)
+
+
+@router.get("/submissions/{submission_id}")
+def get_submission(submission_id: UUID, service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
+    """Returns a submission with its state, every finding, and the verdict on every signature."""
+    return _submission_body(service, principal, submission_id)
+
+
+@router.get("/submissions")
+def get_submissions(  # noqa: PLR0913 - one parameter per filter
+    service: ServiceDep,
+    principal: PrincipalDep,
+    state: State | None = None,
+    dossier_code: str | None = None,
+    archiving_agency: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    """Lists submissions, last opened first."""
+    query = SubmissionQuery(
+        states=(state,) if state else (),
+        dossier_code=dossier_code,
+        archiving_agency=archiving_agency,
+        limit=limit,
+        cursor=cursor,
+    )
+    with service.database.read() as session:
+        page = list_submissions(session, query, principal)
+        return {"items": [_row(submission) for submission in page.items], "next": page.next}
+
+
+def _row(submission: Submission) -> dict[str, Any]:
+    return {
+        "id": str(submission.id),
+        "dossier_code": submission.dossier_code,
+        "title": submission.title,
+        "state": submission.state.value,
+        "record_id": str(submission.record_id) if submission.record_id else None,
+        "form": submission.form,
+        "archiving_agency": submission.archiving_agency,
+        "procedure_code": submission.procedure_code,
+        "applicant_name": submission.applicant_name,
+        "record_status": submission.record_status.value if submission.record_status else None,
+        "source_system": submission.source_system,
+        "opened_at": submission.opened_at.isoformat(),
+        "components": submission.component_count,
+        "received": submission.received_count,
+        "size_bytes": submission.size_bytes,
+        "errors": submission.error_count,
+        "warnings": submission.warning_count,
+    }
+
+
+def _submission_body(
+    service: Service, principal: Principal, submission_id: UUID, *, with_findings: bool = True
+) -> dict[str, Any]:
+    with service.database.read() as session:
+        submission = find_scoped_submission(session, submission_id, principal, Permission.SUBMISSION_READ)
+        body = _row(submission)
+        if not with_findings:
+            return body
+        decision = session.scalars(select(Decision).where(Decision.submission_id == submission_id)).one_or_none()
+        verdicts = session.scalars(
+            select(SignatureVerdict)
+            .where(SignatureVerdict.submission_id == submission_id)
+            .order_by(SignatureVerdict.component_id, SignatureVerdict.ordinal)
+        ).all()
+        return {
+            **body,
+            "sent_at": submission.sent_at.isoformat() if submission.sent_at else None,
+            "completed_at": submission.completed_at.isoformat() if submission.completed_at else None,
+            "checked_at": submission.checked_at.isoformat() if submission.checked_at else None,
+            "decided_at": submission.decided_at.isoformat() if submission.decided_at else None,
+            "stored_at": submission.stored_at.isoformat() if submission.stored_at else None,
+            "findings": [finding.as_json() for finding in stored_findings(session, submission_id)],
+            "signatures": [{"component_id": verdict.component_id, **verdict.report} for verdict in verdicts],
+            "policies": submission.policies,
+            "retention": submission.retention,
+            "decision": None
+            if decision is None
+            else {
+                "decision": decision.kind,
+                "reason": decision.reason,
+                "agent": decision.agent_name,
+                "at": decision.decided_at.isoformat(),
+            },
+        }
+
+
+class DecisionBody(BaseModel):
+    """A decision on one submission."""
+
+    decision: DecisionKind
+    reason: Annotated[str, Field(max_length=2000)] = ""
+
+
+class BulkDecisionBody(DecisionBody):
+    """The same decision on many submissions."""
+
+    submission_ids: Annotated[list[UUID], Field(min_length=1)]
+
+
+@router.post("/submissions/{submission_id}/decision")
+def post_decision(submission_id: UUID, body: DecisionBody, service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
+    """Approves, returns or rejects one submission that awaits approval."""
+    with service.database.write() as session:
+        find_scoped_submission(session, submission_id, principal, Permission.SUBMISSION_DECIDE)
+        decide(session, submission_id, body.decision, principal=principal, reason=body.reason, at=clock.unique_now())
+    return _submission_body(service, principal, submission_id)
+
+
+@router.post("/decisions")
+def post_decisions(body: BulkDecisionBody, service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
+    """Decides on many submissions; each stands on its own and is reported."""
+    principal.require(Permission.SUBMISSION_DECIDE)
+    results = decide_many(
+        service.database,
+        body.submission_ids,
+        body.decision,
+        principal=principal,
+        reason=body.reason,
+        at=clock.unique_now(),
+    )
+    return {
+        "results": [
+            {
+                "submission_id": str(result.submission_id),
+                "decided": result.decided,
+                "state": result.state,
+                "code": result.error_code,
+                "detail": result.message,
+            }
+            for result in results
+        ]
+    }

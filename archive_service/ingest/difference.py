@@ -1,0 +1,39 @@
+"""Where two versions of dossier.json differ, as JSON pointers (R002: the sender must see why a code is refused)."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+MAX_DIFFERENCES: Final = 100
+"""Most differences told: enough to act on, bounded for an answer."""
+
+
+def differences(held: Any, pushed: Any) -> list[dict[str, Any]]:
+    """Returns the places where `pushed` differs from `held`, at most `MAX_DIFFERENCES`, each with both values shortened."""
+    found: list[dict[str, Any]] = []
+    for pointer, old, new in _walk("", held, pushed):
+        if len(found) == MAX_DIFFERENCES:
+            break
+        found.append({"pointer": pointer or "/", "held": _short(old), "pushed": _short(new)})
+    return found
+
+
+def _walk(pointer: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted({*old, *new}):
+            escaped = name.replace("~", "~0").replace("/", "~1")
+            yield from _walk(f"{pointer}/{escaped}", old.get(name), new.get(name))
+    elif isinstance(old, list) and isinstance(new, list):
+        for index in range(max(len(old), len(new))):
+            left = old[index] if index < len(old) else None
+            right = new[index] if index < len(new) else None
+            yield from _walk(f"{pointer}/{index}", left, right)
+    elif old != new or type(old) is not type(new):
+        yield pointer, old, new
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        return f"{type(value).__name__} of {len(value)}"
+    if isinstance(value, str) and len(value) > 120:
+        return value[:117] + "..."
+    return value

@@ -1,0 +1,36 @@
+"""Findings of a submission as rows: written once by the check, read by everyone else."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from archive_service.findings import Finding, Severity, definition
+from archive_service.models import SubmissionFinding
+
+
+def stored_findings(session: Session, submission_id: UUID, *, limit: int | None = None) -> list[Finding]:
+    """Returns the findings of a submission in the order of the check, errors first."""
+    query = select(SubmissionFinding).where(SubmissionFinding.submission_id == submission_id)
+    rows = session.scalars(query.order_by(SubmissionFinding.ordinal).limit(limit)).all()
+    return [
+        Finding(code=row.code, location=row.location, params=row.params, severity_override=row.severity) for row in rows
+    ]
+
+
+def finding_rows(submission_id: UUID, findings: Sequence[Finding]) -> list[dict[str, object]]:
+    """Returns the rows for findings, errors first, then warnings, then info."""
+    weight = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+    ordered = sorted(findings, key=lambda finding: weight[finding.severity])
+    return [
+        {
+            "submission_id": submission_id,
+            "ordinal": ordinal,
+            "code": definition(finding.code).code,
+            "severity": finding.severity,
+            "location": finding.location[:1200],
+            "params": dict(finding.params),
+        }
+        for ordinal, finding in enumerate(ordered, start=1)
+    ]

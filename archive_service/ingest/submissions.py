@@ -1,0 +1,295 @@
+"""Opening a submission: one dossier code, one content, one submission, however often and however concurrently it is pushed (R002).
+
+The identity of a content is the digest of the canonical dossier.json, which names each file's digest. The database decides races: two
+partial unique indexes allow one unfinished push and one NEW push per code and archive.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from archive_service.audit import Agent, append_event
+from archive_service.db import Database
+from archive_service.digests import Digest
+from archive_service.dossier import DOSSIER_FILE_NAME, Dossier, RecordStatus, content_digest, parse_dossier, parse_json
+from archive_service.errors import ArchiveError, Conflict, ContentDiffers, NotFound
+from archive_service.findings import Finding
+from archive_service.ids import new_id
+from archive_service.ingest.difference import differences
+from archive_service.models import Component, EventType, State, Submission
+from archive_service.models.states import REFUSED
+from archive_service.storage.staging import StagingArea
+
+
+class DossierInvalid(ArchiveError):
+    """dossier.json cannot be read as a dossier; `findings` lists every reason."""
+
+    code = "DOSSIER_INVALID"
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__(
+            f"dossier.json has {len(findings)} problems", findings=[finding.as_json() for finding in findings]
+        )
+        self.findings = tuple(findings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushedDossier:
+    """A dossier.json that has the right shape."""
+
+    content: bytes
+    """As received."""
+    value: Any
+    """The JSON value."""
+    dossier: Dossier
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a push comes from (R001)."""
+
+    agent: Agent
+    source_system: str
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """The submission that stands for the pushed content."""
+
+    submission_id: UUID
+    created: bool
+    """False when the same content was known already."""
+
+
+def read_dossier(content: bytes) -> PushedDossier:
+    """Reads dossier.json.
+
+    Raises:
+        DossierInvalid: it is malformed; every reason at once.
+    """
+    value, findings = parse_json(content)
+    if findings:
+        raise DossierInvalid(findings)
+    dossier, findings = parse_dossier(value)
+    if dossier is None:
+        raise DossierInvalid(findings)
+    repeated = _repeated_ids(dossier)
+    if repeated:
+        raise DossierInvalid(repeated)
+    return PushedDossier(content=content, value=value, dossier=dossier, digest=content_digest(value))
+
+
+def _repeated_ids(dossier: Dossier) -> list[Finding]:
+    seen: set[str] = set()
+    repeated = []
+    for component in dossier.components:
+        if component.id in seen:
+            repeated.append(Finding(code="COMPONENT_ID_DUPLICATE", location=component.id, params={"id": component.id}))
+        seen.add(component.id)
+    return repeated
+
+
+def open_submission(
+    database: Database,
+    staging: StagingArea,
+    pushed: PushedDossier,
+    origin: Origin,
+    *,
+    at: datetime,
+    form: str = "dossier",
+    submission_id: UUID | None = None,
+    again: bool = False,
+) -> Opened:
+    """Returns the submission of this content, opening one when there is none.
+
+    dossier.json is durable in staging before the row names it (DESIGN section 6). A push that lost a race finds the winner.
+
+    Args:
+        database: Where rows go.
+        staging: Where bytes go.
+        pushed: What was pushed.
+        origin: Who pushed.
+        at: Now.
+        form: `dossier` or `package`.
+        submission_id: Id to use, when files are staged under it already.
+        again: Open a new submission although the same content was refused before (policies or trust may have changed since).
+
+    Raises:
+        ContentDiffers: the code is known with other content.
+        Conflict: a supplement or replacement for a dossier that is not archived yet.
+    """
+    known = _known(database, staging, pushed, again=again)
+    if known is not None:
+        return known
+    submission_id = submission_id or new_id()
+    staging.receive(submission_id, DOSSIER_FILE_NAME, [pushed.content])
+    try:
+        with database.write() as session:
+            _require_archived_for_supplement(session, pushed.dossier)
+            _insert(session, submission_id, pushed, origin, at=at, form=form)
+    except IntegrityError:
+        # Another push of the same code came first; which one it was decides between "known" and "differs".
+        if form == "dossier":
+            staging.discard(submission_id)
+        known = _known(database, staging, pushed, again=again)
+        if known is None:
+            raise Conflict(f"dossier {pushed.dossier.dossier_code} is being pushed by another request; try again") from None
+        return known
+    except BaseException:
+        if form == "dossier":
+            staging.discard(submission_id)
+        raise
+    return Opened(submission_id=submission_id, created=True)
+
+
+def _known(database: Database, staging: StagingArea, pushed: PushedDossier, *, again: bool) -> Opened | None:
+    with database.read() as session:
+        earlier = _earlier(session, pushed.dossier)
+    same = [row for row in earlier if row.content_sha256 == pushed.digest.hex]
+    active_same = [row for row in same if row.state not in REFUSED]
+    if active_same:
+        return Opened(submission_id=active_same[0].id, created=False)
+    active = [row for row in earlier if row.state not in REFUSED]
+    adds_version = pushed.dossier.record_status is not RecordStatus.NEW
+    blocking = [row for row in active if not (adds_version and row.state is State.STORED)]
+    if blocking:
+        raise _content_differs(staging, blocking[0], pushed)
+    if same and not again:
+        return Opened(submission_id=same[0].id, created=False)
+    return None
+
+
+def _earlier(session: Session, dossier: Dossier) -> Sequence[Submission]:
+    query = (
+        select(Submission)
+        .where(
+            Submission.dossier_code == dossier.dossier_code,
+            Submission.archiving_agency == dossier.archiving_agency,
+        )
+        .order_by(Submission.opened_at.desc(), Submission.id.desc())
+    )
+    return session.scalars(query).all()
+
+
+def _content_differs(staging: StagingArea, held: Submission, pushed: PushedDossier) -> ContentDiffers:
+    try:
+        held_value, _ = parse_json(staging.path(held.id, DOSSIER_FILE_NAME).read_bytes())
+        difference = differences(held_value, pushed.value)
+    except FileNotFoundError:
+        # Archived: dossier.json is inside the AIP by now. The two digests still say that the contents differ.
+        difference = [{"pointer": "/", "held": f"sha256 {held.content_sha256}", "pushed": f"sha256 {pushed.digest.hex}"}]
+    return ContentDiffers(
+        f"dossier {held.dossier_code} is known with other content (submission {held.id}, {held.state})",
+        submission_id=str(held.id),
+        state=held.state.value,
+        difference=difference,
+    )
+
+
+def _require_archived_for_supplement(session: Session, dossier: Dossier) -> None:
+    if dossier.record_status is RecordStatus.NEW:
+        return
+    stored = select(Submission.id).where(
+        Submission.dossier_code == dossier.dossier_code,
+        Submission.archiving_agency == dossier.archiving_agency,
+        Submission.state == State.STORED,
+    )
+    if session.scalars(stored).first() is None:
+        raise Conflict(
+            f"{dossier.record_status} of dossier {dossier.dossier_code}, which this archive does not hold",
+            record_status=dossier.record_status.value,
+        )
+
+
+def _insert(
+    session: Session, submission_id: UUID, pushed: PushedDossier, origin: Origin, *, at: datetime, form: str
+) -> None:
+    dossier = pushed.dossier
+    submission = session.get(Submission, submission_id)
+    if submission is None:
+        submission = Submission(
+            id=submission_id, state=State.RECEIVING, form=form, source_system=origin.source_system, sent_at=origin.sent_at, opened_at=at
+        )
+        session.add(submission)
+    describe(submission, pushed)
+    session.flush()
+    _insert_components(session, submission_id, dossier)
+    append_event(
+        session,
+        EventType.SUBMISSION_OPENED,
+        subject_kind="submission",
+        subject_id=submission_id,
+        agency=dossier.archiving_agency,
+        agent=origin.agent,
+        at=at,
+        detail={
+            "dossier_code": dossier.dossier_code,
+            "content_sha256": pushed.digest.hex,
+            "components": len(dossier.components),
+            "form": form,
+            "source_system": origin.source_system,
+            "sent_at": origin.sent_at.isoformat() if origin.sent_at else None,
+        },
+    )
+
+
+def describe(submission: Submission, pushed: PushedDossier) -> None:
+    """Copies into the row what lists and filters need of dossier.json."""
+    dossier = pushed.dossier
+    submission.dossier_code = dossier.dossier_code
+    submission.archiving_agency = dossier.archiving_agency
+    submission.settling_agency = dossier.settling_agency
+    submission.receiving_agency = dossier.receiving_agency
+    submission.procedure_code = dossier.procedure_code
+    submission.procedure_name = dossier.procedure_name
+    submission.field = dossier.field
+    submission.title = dossier.title
+    submission.applicant_name = dossier.applicant.name
+    submission.outcome = dossier.outcome.value
+    submission.closed_at = dossier.closed_at
+    submission.access_mode = dossier.access_mode
+    submission.record_status = dossier.record_status
+    submission.content_sha256 = pushed.digest.hex
+    submission.component_count = len(dossier.components)
+    submission.size_bytes = sum(component.size_bytes for component in dossier.components)
+    submission.policies = {}
+
+
+def _insert_components(session: Session, submission_id: UUID, dossier: Dossier) -> None:
+    session.execute(
+        insert(Component),
+        [
+            {
+                "submission_id": submission_id,
+                "ordinal": ordinal,
+                "component_id": component.id,
+                "path": component.path,
+                "role": component.role.value,
+                "origin": component.origin.value,
+                "title": component.title,
+                "declared_sha256": component.sha256.lower(),
+                "declared_size_bytes": component.size_bytes,
+            }
+            for ordinal, component in enumerate(dossier.components, start=1)
+        ],
+    )
+
+
+def find_submission(session: Session, submission_id: UUID) -> Submission:
+    """Returns a submission.
+
+    Raises:
+        NotFound: no such submission.
+    """
+    submission = session.get(Submission, submission_id)
+    if submission is None:
+        raise NotFound(f"submission {submission_id} not found")
+    return submission

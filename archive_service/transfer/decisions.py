@@ -1,0 +1,133 @@
+"""Approving, returning and refusing checked submissions, singly or many at once, with reason and agent (R132; LESSONS 17).
+
+Each item of a bulk decision stands on its own: what cannot be decided is reported with its reason and does not stop the rest.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from archive_service.db import Database
+from archive_service.errors import ArchiveError, BadRequest
+from archive_service.followup import enqueue
+from archive_service.identity.permissions import Permission, Principal
+from archive_service.ids import new_id
+from archive_service.lifecycle import locked_submission, transition
+from archive_service.models import Decision, JobKind, State
+
+MAX_BATCH = 1000
+"""Most submissions decided in one request; each is its own short transaction."""
+
+
+class DecisionKind(StrEnum):
+    """What a person may decide on a submission that awaits approval."""
+
+    APPROVE = "approve"
+    RETURN = "return"
+    REJECT = "reject"
+
+
+_NEXT_STATE = {
+    DecisionKind.APPROVE: State.APPROVED,
+    DecisionKind.RETURN: State.RETURNED,
+    DecisionKind.REJECT: State.REJECTED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionResult:
+    """What became of one item."""
+
+    submission_id: UUID
+    decided: bool
+    state: str | None
+    error_code: str | None = None
+    message: str | None = None
+
+
+def decide(
+    session: Session,
+    submission_id: UUID,
+    kind: DecisionKind,
+    *,
+    principal: Principal,
+    reason: str,
+    at: datetime,
+    batch_id: UUID | None = None,
+) -> State:
+    """Decides on one submission in the caller's transaction and returns its new state.
+
+    Approval queues packaging and storing; a return or refusal queues the removal of the staged bytes. The same decision by anyone on a
+    submission that has it already changes nothing.
+
+    Raises:
+        BadRequest: a return or refusal without reason.
+        NotPermitted: the principal may not decide for this agency.
+        IllegalTransition: the submission does not await approval.
+        NotFound: no such submission.
+    """
+    if kind is not DecisionKind.APPROVE and not reason.strip():
+        raise BadRequest("a return or refusal needs a reason", problems=[{"location": "reason", "reason": "empty"}])
+    submission = locked_submission(session, submission_id)
+    principal.require(Permission.SUBMISSION_DECIDE, submission.archiving_agency)
+    target = _NEXT_STATE[kind]
+    if submission.state is target and submission.decided_at is not None:
+        return submission.state
+    transition(
+        session,
+        submission,
+        target,
+        agent=principal.agent,
+        at=at,
+        detail={"reason": reason.strip(), "batch_id": str(batch_id) if batch_id else None},
+    )
+    submission.decided_at = at
+    session.add(
+        Decision(
+            submission_id=submission.id,
+            kind=kind.value,
+            reason=reason.strip(),
+            agent_id=principal.agent.id,
+            agent_name=principal.agent.name,
+            decided_at=at,
+            batch_id=batch_id,
+        )
+    )
+    follow = JobKind.STORE_SUBMISSION if kind is DecisionKind.APPROVE else JobKind.DISCARD_STAGING
+    enqueue(session, follow, submission.id, at=at)
+    return target
+
+
+def decide_many(
+    database: Database,
+    submission_ids: Sequence[UUID],
+    kind: DecisionKind,
+    *,
+    principal: Principal,
+    reason: str,
+    at: datetime,
+) -> list[DecisionResult]:
+    """Decides on many submissions, each in its own transaction, and reports each.
+
+    Raises:
+        BadRequest: too many at once.
+    """
+    if len(submission_ids) > MAX_BATCH:
+        raise BadRequest(f"{len(submission_ids)} submissions at once, the limit is {MAX_BATCH}")
+    batch_id = new_id()
+    results = []
+    for submission_id in dict.fromkeys(submission_ids):
+        try:
+            with database.write() as session:
+                state = decide(session, submission_id, kind, principal=principal, reason=reason, at=at, batch_id=batch_id)
+        except ArchiveError as exc:
+            results.append(
+                DecisionResult(submission_id=submission_id, decided=False, state=None, error_code=exc.code, message=exc.message)
+            )
+        else:
+            results.append(DecisionResult(submission_id=submission_id, decided=True, state=state.value))
+    return results

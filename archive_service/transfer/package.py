@@ -1,0 +1,155 @@
+"""From an approved submission to the content of its AIP: gathers rows and staged files into the packager's frozen input.
+
+Every time and id comes from rows that no longer change (the decision's time is the package's time), so packaging again after a crash gives
+the same bytes (DESIGN D4 and section 6).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from archive_service import __version__
+from archive_service.digests import sha256
+from archive_service.dossier import DOSSIER_FILE_NAME, Dossier
+from archive_service.ids import derived_id, record_id
+from archive_service.ingest.evidence import MATERIAL_FILE_NAME, load_material
+from archive_service.ingest.findings import stored_findings
+from archive_service.ingest.submissions import read_dossier
+from archive_service.ingest.uploads import staged_name
+from archive_service.models import Aip, Component, Event, EventType, SignatureVerdict, Submission
+from archive_service.packaging.content import AgentType, AipContent, PackagedFile, PremisAgent, PremisEvent
+from archive_service.settings import Settings
+from archive_service.storage.staging import StagingArea
+
+_PREMIS_TYPES: Mapping[EventType, str] = {
+    EventType.SUBMISSION_OPENED: "ingestion start",
+    EventType.SUBMISSION_COMPLETED: "message digest calculation",
+    EventType.SUBMISSION_CHECKED: "validation",
+    EventType.SUBMISSION_APPROVED: "accession",
+}
+"""Terms of the PREMIS event type vocabulary for what happened before packaging."""
+
+
+def aip_content(session: Session, staging: StagingArea, submission: Submission, settings: Settings) -> AipContent:
+    """Returns everything the AIP of an approved submission is made of."""
+    dossier_json = staging.path(submission.id, DOSSIER_FILE_NAME).read_bytes()
+    dossier = read_dossier(dossier_json).dossier
+    reports = _signature_reports(session, submission.id)
+    version, previous = _version(session, dossier)
+    events, agents = _history(session, submission)
+    if submission.decided_at is None:
+        raise ValueError(f"submission {submission.id} was never decided")
+    return AipContent(
+        dossier=dossier,
+        dossier_json=dossier_json,
+        archive_code=settings.archive_code,
+        fonds_code=settings.fonds_code,
+        version=version,
+        previous_objid=previous,
+        files=_files(session, staging, submission.id, dossier, reports),
+        findings=[finding.as_json() for finding in stored_findings(session, submission.id)],
+        signature_reports=reports,
+        validation_material=load_material(staging.path(submission.id, MATERIAL_FILE_NAME)),
+        retention=submission.retention or {},
+        intake=_intake(submission),
+        events=events,
+        agents=agents,
+        at=submission.decided_at,
+        software_version=__version__,
+        csip_version=settings.csip_version,
+    )
+
+
+def _version(session: Session, dossier: Dossier) -> tuple[int, str | None]:
+    latest = select(Aip).where(Aip.record_id == record_id(dossier.archiving_agency, dossier.dossier_code))
+    previous = session.scalars(latest.order_by(Aip.version.desc()).limit(1)).one_or_none()
+    return (1, None) if previous is None else (previous.version + 1, previous.objid)
+
+
+def _signature_reports(session: Session, submission_id: UUID) -> dict[str, list[dict[str, Any]]]:
+    query = select(SignatureVerdict.component_id, SignatureVerdict.report).where(
+        SignatureVerdict.submission_id == submission_id
+    )
+    reports: dict[str, list[dict[str, Any]]] = {}
+    for component_id, report in session.execute(query.order_by(SignatureVerdict.component_id, SignatureVerdict.ordinal)):
+        reports.setdefault(component_id, []).append(report)
+    return reports
+
+
+def _files(
+    session: Session,
+    staging: StagingArea,
+    submission_id: UUID,
+    dossier: Dossier,
+    reports: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> list[PackagedFile]:
+    query = (
+        select(
+            Component.ordinal,
+            Component.declared_sha256,
+            Component.declared_size_bytes,
+            Component.crc32,
+            Component.mime,
+            Component.puid,
+            Component.format_name,
+            Component.format_version,
+        )
+        .where(Component.submission_id == submission_id)
+        .order_by(Component.ordinal)
+    )
+    return [
+        PackagedFile(
+            component=component,
+            source=staging.path(submission_id, staged_name(row.ordinal)),
+            digest=sha256(row.declared_sha256),
+            size_bytes=row.declared_size_bytes,
+            mime=row.mime or "application/octet-stream",
+            puid=row.puid,
+            format_name=row.format_name or "unknown",
+            format_version=row.format_version,
+            signatures=tuple(reports.get(component.id, ())),
+            crc32=row.crc32,
+        )
+        for component, row in zip(dossier.components, session.execute(query), strict=True)
+    ]
+
+
+def _intake(submission: Submission) -> dict[str, Any]:
+    return {
+        "submission_id": str(submission.id),
+        "form": submission.form,
+        "source_system": submission.source_system,
+        "sent_at": submission.sent_at.isoformat() if submission.sent_at else None,
+        "received_at": submission.opened_at.isoformat(),
+        "completed_at": submission.completed_at.isoformat() if submission.completed_at else None,
+        "checked_at": submission.checked_at.isoformat() if submission.checked_at else None,
+        "content_sha256": submission.content_sha256,
+        "policies": submission.policies,
+    }
+
+
+def _history(session: Session, submission: Submission) -> tuple[list[PremisEvent], list[PremisAgent]]:
+    query = select(Event).where(
+        Event.subject_kind == "submission", Event.subject_id == str(submission.id), Event.type.in_(list(_PREMIS_TYPES))
+    )
+    rows = session.scalars(query.order_by(Event.seq)).all()
+    agents = {row.agent_id: row.agent_name for row in rows}
+    events = [
+        PremisEvent(
+            id=derived_id("premis-event", str(submission.id), row.type.value, row.at.isoformat()),
+            type=_PREMIS_TYPES[row.type],
+            at=row.at,
+            detail=row.type.value,
+            outcome="success",
+            agent_id=row.agent_id,
+        )
+        for row in rows
+    ]
+    return events, [PremisAgent(id=agent_id, name=name, type=_agent_type(agent_id)) for agent_id, name in agents.items()]
+
+
+def _agent_type(agent_id: str) -> AgentType:
+    return AgentType.PERSON if agent_id.startswith("account:") else AgentType.SOFTWARE
