@@ -91,7 +91,8 @@ class MetsWriter:
             )
         parts.append(
             f'<mets:div ID="ID-root-div-{layout.REP_ID}" LABEL="{rep_group[1]}">'
-            f'<mets:mptr LOCTYPE="URL" xlink:type="simple" xlink:href="{layout.REP_METS}" xlink:title="{rep_group[0]}"/></mets:div>\n'
+            f'<mets:mptr LOCTYPE="URL" xlink:type="simple"'
+            f' xlink:href="{layout.REP_METS}" xlink:title="{rep_group[0]}"/></mets:div>\n'
             "</mets:div>\n</mets:structMap>\n</mets:mets>\n"
         )
         return "".join(parts).encode()
@@ -151,7 +152,8 @@ class MetsWriter:
             '<mets:agent ROLE="CREATOR" TYPE="OTHER" OTHERTYPE="SOFTWARE"><mets:name>archive-service</mets:name>'
             f'<mets:note csip:NOTETYPE="SOFTWARE VERSION">{xml(content.software_version)}</mets:note></mets:agent>\n'
             '<mets:agent ROLE="ARCHIVIST" TYPE="ORGANIZATION">'
-            f'<mets:name>{xml(content.dossier.archiving_agency)}</mets:name><mets:note csip:NOTETYPE="IDENTIFICATIONCODE">{xml(content.archive_code)}</mets:note></mets:agent>\n'
+            f"<mets:name>{xml(content.dossier.archiving_agency)}</mets:name>"
+            f'<mets:note csip:NOTETYPE="IDENTIFICATIONCODE">{xml(content.archive_code)}</mets:note></mets:agent>\n'
             f'<mets:altRecordID TYPE="URN">{xml(self._urn)}</mets:altRecordID>\n'
             f'<mets:altRecordID TYPE="DOSSIERCODE">{xml(content.dossier.dossier_code)}</mets:altRecordID>\n'
             f"{previous}</mets:metsHdr>\n"
@@ -163,7 +165,8 @@ class MetsWriter:
         return (
             f'<mets:mdRef ID="{reference.id}-ref" LOCTYPE="URL" xlink:type="simple" xlink:href="{reference.href}"'
             f' MDTYPE="{reference.md_type}"{other}{version} MIMETYPE="{reference.media_type}"'
-            f' SIZE="{reference.entry.size_bytes}" CREATED="{self._time}" CHECKSUM="{reference.entry.digest.hex}" CHECKSUMTYPE="SHA-256"/>'
+            f' SIZE="{reference.entry.size_bytes}" CREATED="{self._time}"'
+            f' CHECKSUM="{reference.entry.digest.hex}" CHECKSUMTYPE="SHA-256"/>'
         )
 
     def _described(self, reference: MetadataReference) -> str:
@@ -187,7 +190,8 @@ class MetsWriter:
         preserved = f' ADMID="{file.adm_id}"' if file.adm_id else ""
         return (
             f'<mets:file ID="{file.id}" MIMETYPE="{file.media_type}" SIZE="{file.entry.size_bytes}"'
-            f' CREATED="{self._time}" CHECKSUM="{file.entry.digest.hex}" CHECKSUMTYPE="SHA-256"{owner}{preserved}{described}>'
+            f' CREATED="{self._time}"'
+            f' CHECKSUM="{file.entry.digest.hex}" CHECKSUMTYPE="SHA-256"{owner}{preserved}{described}>'
             f'<mets:FLocat LOCTYPE="URL" xlink:type="simple" xlink:href="{file.href}"/></mets:file>\n'
         )
 

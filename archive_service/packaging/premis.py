@@ -1,4 +1,4 @@
-"""PREMIS 3.0: dossier and representation with events and agents (root); files with fixity and signatures (representation).
+"""PREMIS 3.0: dossier and representation with events and agents; files with fixity and signatures.
 
 Order of elements as in the PREMIS 3.0 schema: objects, events, agents. Identifiers are the same in both documents.
 """
@@ -37,7 +37,8 @@ _SIGNATURE_FIELDS: Final = (
 def with_creation(content: AipContent, urn: str) -> tuple[list[PremisEvent], list[PremisAgent]]:
     """Returns the events and agents of the package, the builder's own among them.
 
-    R045 asks for an event "information package creation". Its id is derived from the package's URN, so that building again gives the same package.
+    R045 asks for an event "information package creation". Its id is derived from the package's URN, so that
+    building again gives the same package.
     """
     events = list(content.events)
     agents = [agent for agent in content.agents if agent.id != SOFTWARE_AGENT]
@@ -145,7 +146,8 @@ def _file(file: PackagedFile, name: str, uuid: UUID, relation: str, reports: Seq
         f"<premis:messageDigestAlgorithm>{file.digest.algorithm.value}</premis:messageDigestAlgorithm>"
         f"<premis:messageDigest>{file.digest.hex}</premis:messageDigest></premis:fixity><premis:size>{file.size_bytes}</premis:size>"
         "<premis:format><premis:formatDesignation>"
-        f"<premis:formatName>{xml(file.format_name or file.mime)}</premis:formatName>{version}</premis:formatDesignation>{registry}<premis:formatNote>{xml(file.mime)}</premis:formatNote></premis:format>"
+        f"<premis:formatName>{xml(file.format_name or file.mime)}</premis:formatName>{version}"
+        f"</premis:formatDesignation>{registry}<premis:formatNote>{xml(file.mime)}</premis:formatNote></premis:format>"
         "</premis:objectCharacteristics>\n"
         f"<premis:originalName>{xml(file.component.path)}</premis:originalName>\n"
         "<premis:storage><premis:contentLocation><premis:contentLocationType>path</premis:contentLocationType>"
