@@ -1,0 +1,85 @@
+"""Which digest and signature algorithms count as secure until when: data with its source, never a constant.
+
+The file is `profiles/evidence/<version>/algorithms.toml`; an operator replaces it when national rules or ETSI TS 119
+312 change.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+from archive_service.clock import require_aware
+from archive_service.errors import ConfigurationInvalid
+from archive_service.resources import profiles_dir
+
+DEFAULT_VERSION: Final = "1"
+HASH_NAMES: Final = frozenset({"sha1", "sha224", "sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512"})
+"""Digest algorithms that Evidence Records are read with, by asn1crypto's and hashlib's common name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureLimit:
+    """Until when a public-key algorithm is secure from a key size on."""
+
+    algorithm: str
+    """asn1crypto's name of the key algorithm: rsa, ec, dsa, ed25519, ed448."""
+    min_bits: int
+    secure_until: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlgorithmPolicy:
+    """Last days of security. The day itself still counts."""
+
+    version: str
+    digests: Mapping[str, date]
+    signatures: tuple[SignatureLimit, ...]
+
+    def digest_until(self, name: str) -> date | None:
+        """Returns the last secure day of a digest algorithm, None when the policy does not know it."""
+        return self.digests.get(name)
+
+    def signature_until(self, algorithm: str, bits: int) -> date | None:
+        """Returns the last secure day of a key, None when the policy knows no limit that covers it."""
+        days = [
+            limit.secure_until for limit in self.signatures if limit.algorithm == algorithm and bits >= limit.min_bits
+        ]
+        return max(days, default=None)
+
+
+def secure_at(until: date, at: datetime) -> bool:
+    """Returns whether `at` is not after the last secure day."""
+    return require_aware(at).astimezone(UTC).date() <= until
+
+
+def load_algorithm_policy(version: str = DEFAULT_VERSION) -> AlgorithmPolicy:
+    """Returns the policy of a version.
+
+    Raises:
+        ConfigurationInvalid: missing or malformed file.
+    """
+    path = profiles_dir() / "evidence" / version / "algorithms.toml"
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return AlgorithmPolicy(
+            version=version,
+            digests={name: _day(entry["secure_until"]) for name, entry in raw["digest"].items()},
+            signatures=tuple(
+                SignatureLimit(
+                    algorithm=str(entry["algorithm"]),
+                    min_bits=int(entry["min_bits"]),
+                    secure_until=_day(entry["secure_until"]),
+                )
+                for entry in raw["signature"]
+            ),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise ConfigurationInvalid(f"{path}: {type(exc).__name__} {exc}") from exc
+
+
+def _day(value: Any) -> date:  # parsed TOML
+    if type(value) is not date:
+        raise TypeError(f"a date is needed, not {value!r}")
+    return value

@@ -1,0 +1,89 @@
+"""Whether a time-stamp's certificate chains to a trust anchor at a given time (RFC 3161 2.3, RFC 5280 6).
+
+Offline: revocation is judged from the lists carried in the token or handed in; nothing is fetched. A missing list
+leaves the path good (soft fail), a list that names the certificate does not.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from asn1crypto import crl, pem, x509
+
+from archive_service.evidence.checks import Check, failed, passed, undecided
+from archive_service.evidence.errors import TimestampInvalid
+from archive_service.evidence.timestamps import TimestampToken, usage_problem
+
+PATH_STEP: Final = "RFC 3161 2.3 certificate path"
+MAX_CERTIFICATES: Final = 64
+"""Most certificates of one token that path building looks at: a hostile token must not make it search for ever."""
+
+
+def load_anchors(content: bytes) -> tuple[x509.Certificate, ...]:
+    """Returns the certificates of a PEM or DER file.
+
+    Raises:
+        TimestampInvalid: not certificates.
+    """
+    try:
+        if pem.detect(content):
+            return tuple(x509.Certificate.load(der, strict=True) for _, _, der in pem.unarmor(content, multiple=True))
+        return (x509.Certificate.load(content, strict=True),)
+    except (ValueError, TypeError) as exc:
+        raise TimestampInvalid(f"not a file of certificates: {exc}") from exc
+
+
+def check_trust(
+    token: TimestampToken,
+    signer: x509.Certificate,
+    *,
+    anchors: Sequence[x509.Certificate],
+    at: datetime,
+    subject: str = "",
+    certificates: Iterable[x509.Certificate] = (),
+    crls: Iterable[crl.CertificateList] = (),
+) -> Check:
+    """Checks usage and path of `signer` at `at`; INDETERMINATE without anchors or outside the validity."""
+    if problem := usage_problem(signer):
+        return failed(PATH_STEP, "EVIDENCE_TSA_USAGE", subject, detail=problem)
+    if not anchors:
+        return undecided(PATH_STEP, "EVIDENCE_TSA_NO_ANCHOR", subject, signer=signer.subject.human_friendly)
+    others = (*token.certificates, *certificates)[:MAX_CERTIFICATES]
+    return _checked_path(signer, tuple(anchors), others, (*token.crls, *crls), at, subject)
+
+
+def _checked_path(
+    signer: x509.Certificate,
+    anchors: Sequence[x509.Certificate],
+    others: Sequence[x509.Certificate],
+    crls: Sequence[crl.CertificateList],
+    at: datetime,
+    subject: str,
+) -> Check:
+    from pyhanko_certvalidator import CertificateValidator, ValidationContext, errors
+
+    context = ValidationContext(
+        trust_roots=list(anchors),
+        other_certs=list(others),
+        crls=list(crls),
+        moment=at,
+        allow_fetching=False,
+        revocation_mode="soft-fail",
+        retroactive_revinfo=True,
+        weak_hash_algos=[],
+    )
+    validator = CertificateValidator(signer, validation_context=context)
+    name = signer.subject.human_friendly
+    validate: Any = validator.async_validate_usage  # pyHanko leaves it unannotated
+    try:
+        asyncio.run(validate(set(), {"time_stamping"}, extended_optional=False))
+    except errors.RevokedError as exc:
+        return failed(PATH_STEP, "EVIDENCE_TSA_REVOKED", subject, signer=name, detail=str(exc))
+    except (errors.ExpiredError, errors.NotYetValidError) as exc:
+        return undecided(PATH_STEP, "EVIDENCE_TSA_OUT_OF_VALIDITY", subject, at=at.isoformat(), detail=str(exc))
+    except (errors.PathBuildingError, errors.InsufficientRevinfoError) as exc:
+        return undecided(PATH_STEP, "EVIDENCE_TSA_NO_PATH", subject, signer=name, detail=str(exc))
+    except (errors.PathError, errors.ValidationError, ValueError, TypeError, KeyError) as exc:
+        return failed(PATH_STEP, "EVIDENCE_TSA_PATH_INVALID", subject, signer=name, detail=str(exc))
+    return passed(PATH_STEP, subject)

@@ -1,0 +1,284 @@
+"""RFC 3161: requests, replies against requests, token signatures, the client and its failover."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from asn1crypto import cms, pem, tsp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archive_service.digests import DigestAlgorithm, digest_bytes
+from archive_service.errors import ArchiveError
+from archive_service.evidence.checks import Indication
+from archive_service.evidence.errors import TimestampInvalid, TimestampRefused, TimestampUnavailable
+from archive_service.evidence.local_tsa import POLICY, LocalTsa, create_local_tsa
+from archive_service.evidence.timestamps import (
+    CLOCK_TOLERANCE,
+    TimestampRequest,
+    TimestampUncheckable,
+    new_request,
+    parse_reply,
+    parse_token,
+    verify_token_signature,
+)
+from archive_service.evidence.token_trust import check_trust, load_anchors
+from archive_service.evidence.tsa_client import TimestampAuthority, obtain_timestamp, request_timestamp
+from tests.unit.evidence.tsa_server import TsaServer
+
+AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+TSA = create_local_tsa(valid_from=AT - timedelta(days=1))
+DIGEST = digest_bytes(b"root of a seal")
+REQUEST = new_request(DIGEST)
+REPLY = TSA.reply(REQUEST.to_der(), at=AT, serial_number=7)
+
+
+@pytest.fixture
+def server() -> Iterator[TsaServer]:
+    with TsaServer(TSA, AT).running() as running:
+        yield running
+
+
+def authority(server: TsaServer, name: str = "one", **changes) -> TimestampAuthority:
+    return replace(TimestampAuthority(name=name, url=server.url, timeout_s=1.0, anchors=(TSA.root,)), **changes)
+
+
+def test_a_reply_to_our_request_is_read() -> None:
+    token = parse_reply(REPLY, REQUEST, at=AT)
+    assert (token.gen_time, token.hash_name, token.imprint) == (AT, "sha256", DIGEST.raw)
+    assert (token.serial_number, token.policy, token.nonce) == (7, POLICY, REQUEST.nonce)
+    assert token.expires_at == TSA.certificate.not_valid_after
+    assert verify_token_signature(token).dump() == TSA.certificate.dump()
+
+
+@pytest.mark.parametrize("algorithm", list(DigestAlgorithm))
+def test_every_digest_algorithm(algorithm: DigestAlgorithm) -> None:
+    request = new_request(digest_bytes(b"x", algorithm), policy=POLICY)
+    assert (
+        parse_reply(TSA.reply(request.to_der(), at=AT, serial_number=1), request, at=AT).imprint == request.digest.raw
+    )
+
+
+def test_nonces_differ() -> None:
+    assert len({new_request(DIGEST).nonce for _ in range(50)}) == 50
+
+
+def unlike(**changes) -> TimestampRequest:
+    return replace(REQUEST, **changes)
+
+
+@pytest.mark.parametrize(
+    ("request_sent", "at", "message"),
+    [
+        (unlike(nonce=REQUEST.nonce + 2), AT, "nonce"),
+        (unlike(digest=digest_bytes(b"other")), AT, "token is over"),
+        (unlike(digest=digest_bytes(b"root of a seal", DigestAlgorithm.SHA_512)), AT, "token is over"),
+        (unlike(policy="1.2.3.4"), AT, "policy"),
+        (REQUEST, AT + CLOCK_TOLERANCE + timedelta(seconds=1), "far from ours"),
+        (REQUEST, AT - CLOCK_TOLERANCE - timedelta(seconds=1), "far from ours"),
+    ],
+)
+def test_a_reply_to_something_else_is_refused(request_sent: TimestampRequest, at: datetime, message: str) -> None:
+    with pytest.raises(TimestampInvalid, match=message):
+        parse_reply(REPLY, request_sent, at=at)
+
+
+def test_refusals_are_told_apart() -> None:
+    with pytest.raises(TimestampRefused, match="unaccepted_policy"):
+        parse_reply(TSA.reply(unlike(policy="1.2.3").to_der(), at=AT, serial_number=1), REQUEST, at=AT)
+    with pytest.raises(TimestampRefused, match="bad_data_format"):
+        parse_reply(TSA.reply(b"nonsense", at=AT, serial_number=1), REQUEST, at=AT)
+    sha1 = tsp.TimeStampReq.load(REQUEST.to_der())
+    sha1["message_imprint"] = {"hash_algorithm": {"algorithm": "sha1"}, "hashed_message": bytes(20)}
+    with pytest.raises(TimestampRefused, match="bad_alg"):
+        parse_reply(TSA.reply(sha1.dump(force=True), at=AT, serial_number=1), REQUEST, at=AT)
+
+
+@given(st.integers(min_value=0, max_value=len(REPLY) - 1), st.integers(min_value=1, max_value=255))
+def test_no_altered_byte_gives_another_statement(at: int, mask: int) -> None:
+    damaged = REPLY[:at] + bytes([REPLY[at] ^ mask]) + REPLY[at + 1 :]
+    try:
+        token = parse_reply(damaged, REQUEST, at=AT)
+    except (TimestampInvalid, TimestampRefused):
+        return
+    assert (token.imprint, token.gen_time, token.serial_number) == (DIGEST.raw, AT, 7)  # a byte outside what is signed
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_raise_only_typed_errors(content: bytes) -> None:
+    for parse in (parse_token, lambda value: parse_reply(value, REQUEST, at=AT)):
+        with pytest.raises((TimestampInvalid, TimestampRefused)):
+            parse(content)
+
+
+@given(st.integers(min_value=0, max_value=len(REPLY) - 1))
+def test_a_cut_reply_is_refused(length: int) -> None:
+    with pytest.raises((TimestampInvalid, TimestampRefused)):
+        parse_reply(REPLY[:length], REQUEST, at=AT)
+
+
+def token_of(tsa: LocalTsa, content: bytes = b"x", **changes) -> bytes:
+    return tsa.token(hashlib.sha256(content).digest(), "sha256", at=AT, serial_number=1, **changes)
+
+
+def changed_token(change) -> bytes:
+    """A token of ours with its SignedData altered by `change`."""
+    info = cms.ContentInfo.load(token_of(TSA))
+    signed = info["content"]
+    change(signed)
+    return bytes(cms.ContentInfo({"content_type": "signed_data", "content": signed}).dump(force=True))
+
+
+def test_a_false_signature_is_found() -> None:
+    def forge(signed: cms.SignedData) -> None:
+        other = cms.ContentInfo.load(token_of(TSA, b"other"))["content"]
+        signed["encap_content_info"] = other["encap_content_info"]
+
+    with pytest.raises(TimestampInvalid, match="message-digest"):
+        verify_token_signature(parse_token(changed_token(forge)))
+
+    def resign(signed: cms.SignedData) -> None:
+        other = cms.ContentInfo.load(token_of(TSA, b"other"))["content"]
+        signed["signer_infos"][0]["signature"] = other["signer_infos"][0]["signature"].native
+
+    with pytest.raises(TimestampInvalid, match="signature value is false"):
+        verify_token_signature(parse_token(changed_token(resign)))
+
+
+def test_signed_attributes_in_another_order_still_verify() -> None:
+    def reorder(signed: cms.SignedData) -> None:
+        signer = signed["signer_infos"][0]
+        signer["signed_attrs"] = cms.CMSAttributes(list(reversed(list(signer["signed_attrs"]))))
+
+    assert verify_token_signature(parse_token(changed_token(reorder))).dump() == TSA.certificate.dump()
+
+
+def test_missing_attributes_are_found() -> None:
+    def without(name: str):
+        def drop(signed: cms.SignedData) -> None:
+            signer = signed["signer_infos"][0]
+            kept = [item for item in signer["signed_attrs"] if item["type"].native != name]
+            signer["signed_attrs"] = cms.CMSAttributes(kept)
+
+        return drop
+
+    for name, message in (("content_type", "content-type"), ("message_digest", "message-digest")):
+        with pytest.raises(TimestampInvalid, match=message):
+            verify_token_signature(parse_token(changed_token(without(name))))
+
+
+def test_a_token_without_certificate_needs_it_from_elsewhere() -> None:
+    token = parse_token(changed_token(lambda signed: signed.__setitem__("certificates", None)))
+    assert token.signer is None
+    with pytest.raises(TimestampUncheckable):
+        verify_token_signature(token)
+    assert verify_token_signature(token, [TSA.root, TSA.certificate]).dump() == TSA.certificate.dump()
+
+
+def test_the_signing_certificate_attribute_binds_the_certificate() -> None:
+    twin = create_local_tsa(valid_from=AT - timedelta(days=1))
+    impostor = replace(TSA, key=twin.key)  # names TSA's certificate, signs with another key
+    with pytest.raises(TimestampInvalid, match="signature value is false"):
+        verify_token_signature(parse_token(token_of(impostor)))
+
+
+def test_usage_must_be_time_stamping_alone_and_critical() -> None:
+    lax = create_local_tsa(valid_from=AT - timedelta(days=1), usage_critical=False)
+    request = new_request(DIGEST)
+    with pytest.raises(TimestampInvalid, match="not critical"):
+        parse_reply(lax.reply(request.to_der(), at=AT, serial_number=1), request, at=AT)
+    token = parse_token(token_of(lax))
+    check = check_trust(token, lax.certificate, anchors=[lax.root], at=AT)
+    assert check.reason is not None
+    assert check.reason.code == "EVIDENCE_TSA_USAGE"
+
+
+def test_trust_says_why() -> None:
+    token = parse_token(token_of(TSA))
+    assert check_trust(token, TSA.certificate, anchors=[TSA.root], at=AT).indication is Indication.PASSED
+    other = create_local_tsa(valid_from=AT - timedelta(days=1), common_name="Another authority")
+    for anchors, at, code in (
+        ([], AT, "EVIDENCE_TSA_NO_ANCHOR"),
+        ([other.root], AT, "EVIDENCE_TSA_NO_PATH"),
+        ([TSA.root], AT + timedelta(days=366 * 11), "EVIDENCE_TSA_OUT_OF_VALIDITY"),
+        ([TSA.root], AT - timedelta(days=30), "EVIDENCE_TSA_OUT_OF_VALIDITY"),
+    ):
+        check = check_trust(token, TSA.certificate, anchors=anchors, at=at)
+        assert check.indication is Indication.INDETERMINATE
+        assert check.reason is not None
+        assert check.reason.code == code
+
+
+def test_a_root_of_the_same_name_is_not_the_anchor() -> None:
+    token = parse_token(token_of(TSA))
+    same_name = create_local_tsa(valid_from=AT - timedelta(days=1))
+    check = check_trust(token, TSA.certificate, anchors=[same_name.root], at=AT)
+    assert check.indication is not Indication.PASSED
+
+
+def test_anchors_are_read_as_pem_and_der() -> None:
+    der = TSA.root.dump()
+    armored = pem.armor("CERTIFICATE", der)
+    assert [item.dump() for item in load_anchors(der)] == [der]
+    assert [item.dump() for item in load_anchors(armored + armored)] == [der, der]
+    for content in (b"", b"-----BEGIN CERTIFICATE-----\n####\n-----END CERTIFICATE-----\n", b"\x30\x00x"):
+        with pytest.raises(TimestampInvalid):
+            _ = [item.subject for item in load_anchors(content)]
+
+
+# ---------------------------------------------------------------- client
+
+
+def test_the_client_gets_a_token(server: TsaServer) -> None:
+    obtained = obtain_timestamp(DIGEST, [authority(server)], at=AT)
+    assert (obtained.authority, obtained.failed_attempts) == ("one", ())
+    assert obtained.token.imprint == DIGEST.raw
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("http-500", TimestampUnavailable),
+        ("redirect", TimestampUnavailable),
+        ("html", TimestampUnavailable),
+        ("slow", TimestampUnavailable),
+        ("huge", TimestampInvalid),
+        ("garbage", TimestampInvalid),
+    ],
+)
+def test_faults_have_their_type_and_the_next_authority_is_asked(
+    server: TsaServer, fault: str, expected: type[ArchiveError]
+) -> None:
+    with TsaServer(TSA, AT).running() as second:
+        server.fault = fault
+        broken, good = authority(server, timeout_s=0.5), authority(second, "two")
+        with pytest.raises(expected):
+            request_timestamp(DIGEST, broken, at=AT)
+        obtained = obtain_timestamp(DIGEST, [broken, good], at=AT)
+    assert obtained.authority == "two"
+    assert [(item.authority, item.code) for item in obtained.failed_attempts] == [("one", expected.code)]
+
+
+def test_a_replayed_reply_is_refused(server: TsaServer) -> None:
+    server.fault = "replay"
+    request_timestamp(DIGEST, authority(server), at=AT)
+    with pytest.raises(TimestampInvalid, match="nonce"):
+        request_timestamp(DIGEST, authority(server), at=AT)
+
+
+def test_a_token_off_the_configured_anchor_is_refused(server: TsaServer) -> None:
+    other = create_local_tsa(valid_from=AT - timedelta(days=1), common_name="Another authority")
+    with pytest.raises(TimestampInvalid, match="No certificate path"):
+        request_timestamp(DIGEST, authority(server, anchors=(other.root,)), at=AT)
+
+
+def test_when_all_fail_the_error_tells_each_reason(server: TsaServer) -> None:
+    server.fault = "http-500"
+    closed = TimestampAuthority(name="closed", url="http://127.0.0.1:1/", timeout_s=0.5)
+    with pytest.raises(TimestampUnavailable) as raised:
+        obtain_timestamp(DIGEST, [authority(server), closed, replace(closed, url="no url")], at=AT)
+    assert [item.authority for item in raised.value.fields["attempts"]] == ["one", "closed", "closed"]
+    with pytest.raises(TimestampUnavailable, match="none configured"):
+        obtain_timestamp(DIGEST, [], at=AT)
