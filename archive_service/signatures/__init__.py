@@ -1,0 +1,1 @@
+"""Electronic signatures: validation with a report that settles disputes, trust stores, policies (DESIGN D8)."""

@@ -1,0 +1,524 @@
+"""PDF signatures: PAdES and plain ISO 32000, document time-stamps, coverage, and what changed after signing.
+
+The order of work in `check_pdf` is fixed:
+  1. Read the file strictly; a file that breaks PDF syntax is read leniently and can then never be TOTAL-PASSED.
+  2. Find every signature field with a value; signatures that no field reaches are reported, not ignored.
+  3. Coverage and difference analysis for each (ISO 32000-2 clause 12.8, R035).
+  4. Document time-stamps, newest first: each one that holds proves the age of everything in its revision.
+  5. Each signer: integrity, time-stamps, certificate, algorithms (assessment.py).
+  6. Changes after a signature must be validation material, or be vouched for by a later signature that passed.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from asn1crypto import cms
+from pyhanko.pdf_utils.crypt import AuthStatus
+from pyhanko.pdf_utils.decode_limits import DecodePurpose
+from pyhanko.pdf_utils.misc import PdfError
+from pyhanko.pdf_utils.reader import HistoricalResolver, PdfFileReader
+from pyhanko.sign.diff_analysis import DiffResult, ModificationLevel, SuspiciousModification
+from pyhanko.sign.fields import enumerate_sig_fields
+from pyhanko.sign.validation import DocumentSecurityStore, EmbeddedPdfSignature
+from pyhanko.sign.validation.errors import NoDSSFoundError
+from pyhanko.sign.validation.status import SignatureCoverageLevel
+
+from archive_service.signatures import certificates as names
+from archive_service.signatures import cms as cms_signatures
+from archive_service.signatures.assessment import Signed, assess, indication_of
+from archive_service.signatures.chain import Circumstances, Purpose
+from archive_service.signatures.cms import UNREADABLE, could_not
+from archive_service.signatures.report import (
+    ChangesAfterSigning,
+    Indication,
+    Integrity,
+    Reason,
+    SignatureKind,
+    SignatureLevel,
+    SignatureReport,
+    SigningTimeSource,
+    SubIndication,
+)
+from archive_service.signatures.timestamps import JudgedToken, judge_token
+from archive_service.signatures.trust import parse_certificate
+
+MAX_SIGNATURES: Final = 100
+"""Signature fields of one PDF that are judged."""
+MAX_REVISIONS: Final = 400
+"""Incremental updates that difference analysis walks through; more is reported as not analysed."""
+SCAN_BYTES: Final = 1024 * 1024
+"""Chunk of the raw scan for signature dictionaries that no form field reaches."""
+
+DOC_TIMESTAMP: Final = "/ETSI.RFC3161"
+PADES: Final = "/ETSI.CAdES.detached"
+PKCS7_SHA1: Final = "/adbe.pkcs7.sha1"
+KNOWN_SUB_FILTERS: Final = frozenset({DOC_TIMESTAMP, PADES, PKCS7_SHA1, "/adbe.pkcs7.detached", "/PBAD.PAdES"})
+
+PDF_UNREADABLE: Final = (*UNREADABLE, PdfError)
+
+
+@dataclass(slots=True)
+class _Found:
+    """One signature field on its way to a report."""
+
+    name: str
+    sub_filter: str
+    embedded: EmbeddedPdfSignature | None = None
+    reasons: list[Reason] = field(default_factory=list)
+    changes: ChangesAfterSigning = ChangesAfterSigning.NOT_CHECKED
+    coverage: SignatureCoverageLevel | None = None
+    token: JudgedToken | None = None
+
+    @property
+    def revision(self) -> int:
+        return int(self.embedded.signed_revision) if self.embedded is not None else -1
+
+    @property
+    def sound(self) -> bool:
+        return not self.reasons and self.coverage is not None and self.coverage >= SignatureCoverageLevel.ENTIRE_REVISION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PdfOutcome:
+    """Reports of one PDF and what could not be looked at."""
+
+    reports: tuple[SignatureReport, ...] = ()
+    not_checked: tuple[str, ...] = ()
+
+
+def check_pdf(path: Path, case: Circumstances, *, file_known_since: datetime | None = None) -> PdfOutcome:
+    """Checks every signature of a PDF; never raises for content.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    with path.open("rb") as stream:
+        try:
+            return _check(stream, case, file_known_since)
+        except PDF_UNREADABLE as exc:
+            return _unreadable(stream, case, could_not(exc))
+
+
+def _check(stream: BinaryIO, case: Circumstances, file_known_since: datetime | None) -> PdfOutcome:
+    reader, lenient = _open(stream)  # (1)
+    if reader.encrypted and not _decrypted(reader):
+        return _unreadable(stream, case, Reason(code="PDF_ENCRYPTED"))
+    found, not_checked = _find(reader)  # (2)
+    if not found:
+        if _mentions_signature(stream):
+            return _unreadable(stream, case, Reason(code="SIGNATURE_NOT_REACHABLE"))
+        return PdfOutcome(not_checked=tuple(not_checked))
+    for entry in found:  # (3)
+        _examine(entry, reader, stream)
+        if lenient:
+            entry.reasons.append(Reason(code="PDF_SYNTAX", params={"detail": lenient}))
+    _gather(reader, found, case, file_known_since)
+    _judge_document_timestamps(reader, found, case)  # (4)
+    reports = [_report(entry, found, reader, case) for entry in found]  # (5)
+    return PdfOutcome(reports=tuple(_vouched(found, reports)), not_checked=tuple(not_checked))  # (6)
+
+
+def _open(stream: BinaryIO) -> tuple[PdfFileReader, str]:
+    """Opens strictly, else leniently; returns the reader and why strict reading failed ("" = it did not)."""
+    try:
+        reader = PdfFileReader(stream, strict=True)
+        _ = (reader.root, reader.embedded_signatures if not reader.encrypted else None)
+    except PDF_UNREADABLE as exc:
+        stream.seek(0)
+        return PdfFileReader(stream, strict=False), f"{type(exc).__name__}: {exc}"[:200]
+    return reader, ""
+
+
+def _decrypted(reader: PdfFileReader) -> bool:
+    """Opens an encrypted PDF that needs no password to read; anything else stays closed."""
+    try:
+        return reader.decrypt("").status != AuthStatus.FAILED
+    except PDF_UNREADABLE:
+        return False
+
+
+def _find(reader: PdfFileReader) -> tuple[list[_Found], list[str]]:
+    found: list[_Found] = []
+    not_checked: list[str] = []
+    for name, value, sig_field in enumerate_sig_fields(reader, filled_status=True):
+        if len(found) >= MAX_SIGNATURES:
+            not_checked.append(f"TOO_MANY_SIGNATURES: {MAX_SIGNATURES}")
+            break
+        entry = _Found(name=str(name), sub_filter="")
+        found.append(entry)
+        try:
+            dictionary = value.get_object()
+            entry.sub_filter = str(dictionary.get("/SubFilter", ""))
+            if entry.sub_filter not in KNOWN_SUB_FILTERS:
+                entry.reasons.append(Reason(code="SUB_FILTER_UNKNOWN", params={"name": entry.sub_filter or "-"}))
+            entry.embedded = EmbeddedPdfSignature(reader, sig_field, str(name))
+            if len(entry.embedded.signed_data["signer_infos"]) != 1:
+                entry.reasons.append(Reason(code="SIGNER_COUNT"))
+        except PDF_UNREADABLE as exc:
+            entry.embedded = None
+            entry.reasons.append(could_not(exc))
+    return sorted(found, key=lambda entry: entry.revision), not_checked
+
+
+def _examine(entry: _Found, reader: PdfFileReader, stream: BinaryIO) -> None:
+    embedded = entry.embedded
+    if embedded is None:
+        return
+    try:
+        entry.coverage = embedded.evaluate_signature_coverage()
+        if reader.xrefs.total_revisions > MAX_REVISIONS:
+            entry.reasons.append(Reason(code="TOO_MANY_REVISIONS"))
+            return
+        embedded.compute_integrity_info()
+        entry.changes = _changes(embedded, entry.reasons)
+        if entry.coverage is not SignatureCoverageLevel.ENTIRE_FILE and _unaccounted_tail(embedded, reader, stream):
+            entry.changes = ChangesAfterSigning.SUSPICIOUS
+            entry.reasons.append(Reason(code="BYTES_AFTER_END"))
+    except PDF_UNREADABLE as exc:
+        entry.reasons.append(could_not(exc))
+    if entry.coverage is None or entry.coverage < SignatureCoverageLevel.ENTIRE_REVISION:
+        entry.reasons.append(Reason(code="BYTE_RANGE", params={"ranges": str(list(embedded.byte_range))[:100]}))
+
+
+def _changes(embedded: EmbeddedPdfSignature, reasons: list[Reason]) -> ChangesAfterSigning:
+    result = embedded.diff_result
+    if isinstance(result, SuspiciousModification):
+        reasons.append(Reason(code="CONTENT_CHANGED", params={"detail": str(result)[:300]}))
+        return ChangesAfterSigning.SUSPICIOUS
+    if not isinstance(result, DiffResult):
+        reasons.append(Reason(code="CONTENT_CHANGED", params={"detail": "-"}))
+        return ChangesAfterSigning.NOT_CHECKED
+    level = result.modification_level
+    if not embedded.summarise_integrity_info()["docmdp_ok"]:
+        reasons.append(Reason(code="CHANGE_NOT_PERMITTED"))
+    return {
+        ModificationLevel.NONE: ChangesAfterSigning.NONE,
+        ModificationLevel.LTA_UPDATES: ChangesAfterSigning.VALIDATION_MATERIAL,
+        ModificationLevel.FORM_FILLING: ChangesAfterSigning.FORM_OR_SIGNATURE,
+        ModificationLevel.ANNOTATIONS: ChangesAfterSigning.ANNOTATIONS,
+    }.get(level, ChangesAfterSigning.SUSPICIOUS)
+
+
+def _unaccounted_tail(embedded: EmbeddedPdfSignature, reader: PdfFileReader, stream: BinaryIO) -> bool:
+    """Returns whether bytes follow the signed part although the reader knows of no later revision.
+
+    An update without cross-reference table is invisible to a strict reader but not to viewers that repair files (the
+    incremental-saving attack).
+    """
+    if embedded.signed_revision + 1 < reader.xrefs.total_revisions:
+        return False
+    ranges = [int(value) for value in embedded.byte_range]
+    stream.seek(ranges[-2] + ranges[-1])
+    return bool(stream.read(SCAN_BYTES).strip())
+
+
+def _gather(reader: PdfFileReader, found: list[_Found], case: Circumstances, known_since: datetime | None) -> None:
+    """Takes all validation material in the file; when the file is known since a time, all of it is."""
+    evidence = case.evidence
+    for entry in found:
+        if entry.embedded is not None:
+            _guard(entry, lambda e=entry.embedded: evidence.add_signed_data(e.signed_data))
+            cms_signatures.adobe_revocation(entry.embedded.signer_info, evidence)
+    try:
+        for kind, der in _dss_objects(reader):
+            {"cert": evidence.add_certificate, "crl": evidence.add_crl, "ocsp": evidence.add_ocsp}[kind](der)
+    except PDF_UNREADABLE as exc:
+        evidence.refused.append(f"DSS: {exc}"[:300])
+    if known_since is not None:
+        _prove_all(reader, found, case, known_since)
+
+
+def _guard(entry: _Found, action: Any) -> None:
+    try:
+        action()
+    except PDF_UNREADABLE as exc:
+        entry.reasons.append(could_not(exc))
+
+
+def _dss_objects(handler: Any) -> list[tuple[str, bytes]]:
+    """Returns (kind, DER) of everything in the document security store as it stood in one revision."""
+    try:
+        store = DocumentSecurityStore.read_dss(handler)
+    except NoDSSFoundError:
+        return []
+    groups: tuple[tuple[str, Any, DecodePurpose], ...] = (
+        ("crl", store.crls, DecodePurpose.CRL),
+        ("ocsp", store.ocsps, DecodePurpose.OCSP_RESPONSE),
+        ("cert", store.certs.values(), DecodePurpose.CERTIFICATE),
+    )
+    return [
+        (kind, bytes(reference.get_object().read_data(purpose)))
+        for kind, references, purpose in groups
+        for reference in references
+    ]
+
+
+def _judge_document_timestamps(reader: PdfFileReader, found: list[_Found], case: Circumstances) -> None:
+    purpose = Purpose.LAST_TIMESTAMPING
+    for entry in sorted(found, key=lambda e: e.revision, reverse=True):
+        if entry.sub_filter != DOC_TIMESTAMP or entry.embedded is None:
+            continue
+        embedded = entry.embedded
+        known = case.evidence.exists_since(bytes(embedded.signer_info["signature"].native), case.at)
+        try:
+            entry.token = judge_token(
+                embedded.signed_data, embedded.compute_digest, case, kind="document", purpose=purpose, proven=known
+            )
+        except PDF_UNREADABLE as exc:
+            entry.reasons.append(could_not(exc))
+            continue
+        purpose = Purpose.TIMESTAMPING
+        if entry.token.proves and entry.sound:
+            earlier = [other for other in found if other.revision < entry.revision]
+            _prove_all(HistoricalResolver(reader, entry.revision), earlier, case, entry.token.proves)
+
+
+def _prove_all(handler: Any, found: list[_Found], case: Circumstances, since: datetime) -> None:
+    """Registers that signatures, their certificates and time-stamps, and the document security store existed at `since`."""
+    evidence = case.evidence
+    for entry in found:
+        if entry.embedded is None:
+            continue
+        signer_info = entry.embedded.signer_info
+        evidence.prove(bytes(signer_info["signature"].native), since)
+        for choice in entry.embedded.signed_data["certificates"] or ():
+            evidence.prove(choice.chosen.dump(), since)
+        for token in cms_signatures.timestamp_tokens(signer_info, signed=False):
+            for stamp in token["signer_infos"]:
+                evidence.prove(bytes(stamp["signature"].native), since)
+        _prove_adobe(signer_info, case, since)
+    try:
+        for _, der in _dss_objects(handler):
+            evidence.prove(der, since)
+    except PDF_UNREADABLE as exc:
+        evidence.refused.append(f"DSS: {exc}"[:300])
+
+
+def _prove_adobe(signer_info: cms.SignerInfo, case: Circumstances, since: datetime) -> None:
+    held = type(case.evidence)()
+    if cms_signatures.adobe_revocation(signer_info, held):
+        for der in (*held.crls, *held.ocsps):
+            case.evidence.prove(der, since)
+
+
+def _report(entry: _Found, found: list[_Found], reader: PdfFileReader, case: Circumstances) -> SignatureReport:
+    constraint = SubIndication.SIG_CONSTRAINTS_FAILURE if entry.reasons else None
+    whole = entry.coverage is SignatureCoverageLevel.ENTIRE_FILE
+    base = Signed(
+        kind=SignatureKind.PADES,
+        sub_filter=entry.sub_filter.lstrip("/") or None,
+        field_name=entry.name,
+        certificate=None,
+        signature=b"",
+        integrity=Integrity.NOT_CHECKED,
+        sub_indication=constraint,
+        reasons=tuple(entry.reasons),
+        claimed_time=None,
+        level=None,
+        covers_whole_file=whole,
+        coverage=_coverage_text(entry, reader),
+        changes=entry.changes,
+    )
+    if entry.embedded is None:
+        return assess(base, case)
+    try:
+        if entry.sub_filter == DOC_TIMESTAMP:
+            return _timestamp_report(entry, base, case)
+        return assess(_signed(entry, entry.embedded, base, found, case), case)
+    except PDF_UNREADABLE as exc:
+        reasons = (*base.reasons, could_not(exc))
+        return assess(replace(base, reasons=reasons, sub_indication=constraint or SubIndication.GENERIC), case)
+
+
+def _coverage_text(entry: _Found, reader: PdfFileReader) -> str:
+    if entry.embedded is None or entry.coverage is None:
+        return "unknown"
+    total = reader.xrefs.total_revisions
+    return f"{entry.coverage.name.lower()} (revision {entry.revision + 1} of {total})"
+
+
+def _signed(
+    entry: _Found, embedded: EmbeddedPdfSignature, base: Signed, found: list[_Found], case: Circumstances
+) -> Signed:
+    signer_info = embedded.signer_info
+    if entry.sub_filter == PKCS7_SHA1:
+        view = cms_signatures.view_signer(embedded.signed_data, cms_signatures.encapsulated_digest(embedded.signed_data))
+        content = bytes(embedded.signed_data["encap_content_info"]["content"].native or b"")
+        if view.integrity is Integrity.INTACT and content != embedded.compute_digest("sha1"):
+            view = replace(
+                view,
+                integrity=Integrity.DIGEST_MISMATCH,
+                sub_indication=SubIndication.HASH_FAILURE,
+                reasons=(Reason(code="HASH_FAILURE"),),
+            )
+    else:
+        view = cms_signatures.view_signer(embedded.signed_data, embedded.compute_digest)
+        if embedded.signed_data["encap_content_info"]["content"].native is not None:
+            base = _constrained(base, Reason(code="DETACHED_WITH_CONTENT"))
+    tokens = tuple(
+        judge_token(
+            token,
+            cms_signatures.digest_of_bytes(view.signature),
+            case,
+            kind="signature",
+            proven=case.evidence.exists_since(bytes(token["signer_infos"][0]["signature"].native), case.at),
+        )
+        for token in cms_signatures.timestamp_tokens(signer_info, signed=False)
+    )
+    content_tokens = tuple(
+        judge_token(token, embedded.compute_digest, case, kind="content")
+        for token in cms_signatures.timestamp_tokens(signer_info, signed=True)
+    )
+    sub = view.sub_indication
+    if sub is None or indication_of(sub) is not Indication.TOTAL_FAILED:
+        sub = base.sub_indication or sub
+    return replace(
+        base,
+        certificate=view.certificate,
+        signature=view.signature,
+        integrity=view.integrity,
+        sub_indication=sub,
+        reasons=(*view.reasons, *base.reasons),
+        claimed_time=_claimed_time(view.claimed_time, embedded),
+        level=_level(entry, found, tokens, case),
+        digest=view.digest,
+        algorithm=signer_info["signature_algorithm"],
+        tokens=tokens,
+        content_tokens=content_tokens,
+    )
+
+
+def _constrained(base: Signed, reason: Reason) -> Signed:
+    return replace(base, reasons=(*base.reasons, reason), sub_indication=SubIndication.SIG_CONSTRAINTS_FAILURE)
+
+
+def _claimed_time(attribute: datetime | None, embedded: EmbeddedPdfSignature) -> datetime | None:
+    if attribute is not None:
+        return attribute
+    try:
+        claimed = embedded.self_reported_timestamp
+    except PDF_UNREADABLE:
+        return None
+    return claimed if claimed is not None and claimed.tzinfo is not None else None
+
+
+def _level(
+    entry: _Found, found: list[_Found], tokens: tuple[JudgedToken, ...], case: Circumstances
+) -> SignatureLevel | None:
+    """Returns the PAdES baseline level that the structure reaches (EN 319 142-1 clause 6); None for plain ISO 32000."""
+    if entry.sub_filter != PADES or entry.embedded is None or not cms_signatures.is_baseline(entry.embedded.signer_info):
+        return None
+    later = [other for other in found if other.sub_filter == DOC_TIMESTAMP and other.revision > entry.revision]
+    if not tokens and not later:
+        return SignatureLevel.B_B
+    if not (case.evidence.crls or case.evidence.ocsps):
+        return SignatureLevel.B_T
+    return SignatureLevel.B_LTA if later else SignatureLevel.B_LT
+
+
+def _timestamp_report(entry: _Found, base: Signed, case: Circumstances) -> SignatureReport:
+    token = entry.token
+    if token is None:
+        return assess(replace(base, sub_indication=base.sub_indication or SubIndication.GENERIC), case)
+    view = cms_signatures.view_signer(token.token, cms_signatures.encapsulated_digest(token.token))
+    report = assess(replace(base, tokens=(), reasons=base.reasons), case)
+    sub = token.summary.sub_indication
+    if sub is None or indication_of(sub) is not Indication.TOTAL_FAILED:
+        sub = base.sub_indication or sub
+    failed = sub is SubIndication.HASH_FAILURE
+    return _with_certificate(
+        replace(
+            report,
+            indication=indication_of(sub),
+            sub_indication=sub,
+            reasons=(*base.reasons, *(token.summary.reasons if token.summary.sub_indication else ())),
+            remarks=() if token.summary.sub_indication else token.summary.reasons,
+            integrity=Integrity.DIGEST_MISMATCH if failed else view.integrity,
+            timestamps=(replace(token.summary, covers_whole_file=base.covers_whole_file),),
+            signing_time=token.summary.time,
+            best_signature_time=token.proves,
+        ),
+        view.certificate,
+        token,
+        case,
+    )
+
+
+def _with_certificate(report: SignatureReport, certificate: Any, token: JudgedToken, case: Circumstances) -> SignatureReport:
+    if certificate is None:
+        return report
+    chain = token.chain
+    return replace(
+        report,
+        signer=names.signer_name(certificate),
+        signer_agency=names.signer_agency(certificate),
+        certificate=names.summarise(certificate),
+        path=tuple(names.summarise(parse_certificate(der)) for der in chain.path) if chain else (),
+        trust_scheme=case.trust.scheme_of(chain.path[-1]) if chain and chain.path else None,
+        revocation=chain.revocation if chain else report.revocation,
+        signing_time_source=SigningTimeSource.TIMESTAMP,
+    )
+
+
+def _vouched(found: list[_Found], reports: list[SignatureReport]) -> list[SignatureReport]:
+    """Lowers signatures after which form or signature changes were made that no later passed signature covers.
+
+    Works from the newest back: a later signature that itself was lowered vouches for nothing.
+    """
+    judged = list(reports)
+    for index in range(len(found) - 1, -1, -1):
+        entry, report = found[index], judged[index]
+        open_changes = entry.changes in {ChangesAfterSigning.FORM_OR_SIGNATURE, ChangesAfterSigning.ANNOTATIONS}
+        if report.indication is not Indication.TOTAL_PASSED or not open_changes:
+            continue
+        later = [
+            other
+            for other, verdict in zip(found[index + 1 :], judged[index + 1 :], strict=True)
+            if verdict.indication is Indication.TOTAL_PASSED
+            and other.changes in {ChangesAfterSigning.NONE, ChangesAfterSigning.VALIDATION_MATERIAL, ChangesAfterSigning.FORM_OR_SIGNATURE}
+        ]
+        if not later:
+            judged[index] = replace(
+                report,
+                indication=Indication.INDETERMINATE,
+                sub_indication=SubIndication.SIG_CONSTRAINTS_FAILURE,
+                reasons=(*report.reasons, Reason(code="CHANGES_NOT_VOUCHED")),
+            )
+    return judged
+
+
+def _mentions_signature(stream: BinaryIO) -> bool:
+    """Returns whether the raw bytes hold a signature dictionary with a value, reachable or not."""
+    stream.seek(0)
+    tail = b""
+    while chunk := stream.read(SCAN_BYTES):
+        window = tail + chunk
+        if b"/ByteRange" in window and (b"/Contents" in window):
+            return True
+        tail = window[-256:]
+    return False
+
+
+def _unreadable(stream: BinaryIO, case: Circumstances, reason: Reason) -> PdfOutcome:
+    """One INDETERMINATE report for a PDF with a signature that cannot be looked at; none where there is no trace of one."""
+    if not _mentions_signature(stream):
+        return PdfOutcome(not_checked=(f"{reason.code}: {reason.params.get('detail', '')}".rstrip(": "),))
+    signed = Signed(
+        kind=SignatureKind.PADES,
+        sub_filter=None,
+        field_name=None,
+        certificate=None,
+        signature=b"",
+        integrity=Integrity.NOT_CHECKED,
+        sub_indication=SubIndication.SIG_CONSTRAINTS_FAILURE,
+        reasons=(reason,),
+        claimed_time=None,
+        level=None,
+        covers_whole_file=False,
+        coverage="unknown",
+        changes=ChangesAfterSigning.NOT_CHECKED,
+    )
+    return PdfOutcome(reports=(assess(signed, case),))
+
