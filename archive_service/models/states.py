@@ -64,6 +64,7 @@ class EventType(StrEnum):
     TOKEN_CREATED = "token.created"  # noqa: S105 - an event name
     TOKEN_REVOKED = "token.revoked"  # noqa: S105 - an event name
     JOB_PARKED = "job.parked"
+    JOB_REQUEUED = "job.requeued"
     REVIEW_LISTED = "review.listed"
 
 
