@@ -1,0 +1,307 @@
+"""What a file is, by content: libmagic for the media type, PRONOM (Siegfried) for the format (D9, R021).
+
+PRONOM says what a file claims to be, not that it is sound (STANDARDS 1.6); the checks of the other modules say that.
+libmagic comes from the `pylibmagic` wheel with its own database; a system library of another version is never mixed
+with that database. Where it cannot be loaded, identification goes on with PRONOM alone and says so in `warnings`.
+
+Siegfried runs Go code inside this process: after the first call a process must not be forked without exec
+(sandbox.py spawns).
+"""
+
+import ctypes
+import importlib
+import mmap
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from archive_service.errors import StoreUnavailable
+from archive_service.formats.mime import agree, more_specific
+
+OCTET_STREAM: Final = "application/octet-stream"
+NO_LIBMAGIC: Final = "libmagic not checked: "
+"""Start of the warning that says why only PRONOM was asked."""
+
+_EMPTY: Final = "application/x-empty"
+_MAGIC_BYTES: Final = 256 * 1024
+"""libmagic is given this much of the file's start; more does not change what it says of the formats met here."""
+_WINDOW_BYTES: Final = 1024
+"""A PDF header and its end-of-file mark stand within the first and the last 1,024 bytes (ISO 32000-1 annex H)."""
+_EXIF_WINDOW_BYTES: Final = 16 * 1024
+_MARK_BYTES: Final = 512
+_SEARCH_BYTES: Final = 16 * 1024 * 1024
+"""How far from either end of a PDF markers of PDF/A, PDF/X, PDF/E and PDF/VT are looked for."""
+_WINDOW_FROM_BYTES: Final = 8 * 1024
+"""Smaller files are given to PRONOM whole."""
+_PDF_MARKS: Final = (b"pdfaid", b"pdfxid", b"pdfvtid", b"pdfuaid", b"GTS_PDF", b"ISO_PDFE", b"aiim.org/pdf")
+_MAX_MARKS: Final = 16
+"""Places of one marker looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identification:
+    """What one file is."""
+
+    mime: str
+    """The more specific of what libmagic and PRONOM say; `application/octet-stream` when neither knows."""
+    puid: str | None
+    """PRONOM unique identifier, for example `fmt/354`; None when PRONOM has no match by content, or several that
+    contradict."""
+    format_name: str
+    format_version: str | None
+    basis: str
+    """What the identification rests on, in Siegfried's words."""
+    warnings: tuple[str, ...]
+    """Doubts: several PRONOM matches, match by extension only, libmagic not loaded, the two sources disagree."""
+    pronom_release: str
+    """Signature file release, for example `DROID_SignatureFile_V125`."""
+    libmagic_version: int | None
+    """None: libmagic could not be loaded."""
+    extension: str = ""
+    """Lower-case extension of the name, without the dot."""
+    libmagic_mime: str | None = None
+    candidates: tuple[str, ...] = ()
+    """Every PUID PRONOM offered, in its order."""
+    by_content: bool = True
+    """False: PRONOM went by the extension alone."""
+    sources_agree: bool = True
+    """False: libmagic and PRONOM name formats that exclude each other."""
+
+
+def identify(path: Path, *, name: str) -> Identification:
+    """Identifies a file by content.
+
+    Args:
+        path: where the bytes are; its own name is not looked at.
+        name: the name the file goes by; its extension helps PRONOM to choose between text formats.
+
+    Raises:
+        StoreUnavailable: the file cannot be opened or read.
+    """
+    extension = extension_of(name)
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as source:
+            head = source.read(_MAGIC_BYTES)
+            libmagic_mime, warning = _ask_libmagic(head)
+            answer = _ask_pronom(path, source.fileno(), head, size, extension)
+    except OSError as exc:
+        raise StoreUnavailable(f"{name}: {exc}", name=name) from exc
+    return _combine(answer, libmagic_mime, [warning] if warning else [], extension, size)
+
+
+def extension_of(name: str) -> str:
+    """Returns the lower-case extension of a file name, without the dot; empty when there is none."""
+    return PurePosixPath(name.replace("\\", "/")).suffix[1:].lower()
+
+
+def _combine(
+    answer: Mapping[str, Any], libmagic_mime: str | None, warnings: list[str], extension: str, size: int
+) -> Identification:
+    matches = [match for match in answer["files"][0]["matches"] if match["id"] not in {"", "UNKNOWN"}]
+    contentful = [match for match in matches if "match on extension only" not in match["warning"]]
+    ambiguous = len(contentful) > 1
+    best = contentful[0] if len(contentful) == 1 else None
+    if ambiguous:
+        warnings.append("PRONOM offers several formats: " + ", ".join(match["id"] for match in contentful))
+    elif matches and not contentful:
+        warnings.append("PRONOM goes by the extension only: " + ", ".join(match["id"] for match in matches))
+    if best and best["warning"]:
+        warnings.append(str(best["warning"]))
+    pronom_mimes = tuple(part.strip() for part in best["mime"].split(",") if part.strip()) if best else ()
+    agreeing = agree(libmagic_mime, pronom_mimes)
+    if not agreeing:
+        warnings.append(f"libmagic says {libmagic_mime}, PRONOM says {', '.join(pronom_mimes)}")
+    mime = _EMPTY if size == 0 else more_specific(libmagic_mime, pronom_mimes) or OCTET_STREAM
+    return Identification(
+        mime=mime,
+        puid=best["id"] if best else None,
+        format_name=best["format"] if best else _plain_name(mime),
+        format_version=(best["version"] or None) if best else None,
+        basis=best["basis"] if best else ("libmagic" if libmagic_mime else "none"),
+        warnings=tuple(warnings),
+        pronom_release=str(answer["identifiers"][0]["details"]),
+        libmagic_version=_libmagic().version,
+        extension=extension,
+        libmagic_mime=libmagic_mime,
+        candidates=tuple(match["id"] for match in matches),
+        by_content=bool(contentful),
+        sources_agree=agreeing,
+    )
+
+
+def _plain_name(mime: str) -> str:
+    return "empty file" if mime == _EMPTY else ("unknown" if mime == OCTET_STREAM else mime)
+
+
+# ---------------------------------------------------------------- libmagic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Libmagic:
+    """The loaded library, or why there is none."""
+
+    new_cookie: Callable[[], Any] | None  # python-magic is untyped
+    version: int | None
+    reason: str = ""
+
+
+_cookies = threading.local()
+
+
+@cache
+def _libmagic() -> _Libmagic:
+    """Loads libmagic from its wheel once, leaving the process environment and ctypes as they were.
+
+    Importing `pylibmagic` patches `ctypes.CDLL` and sets LD_LIBRARY_PATH and MAGIC for every later child process;
+    both are undone.
+    """
+    keys = ("MAGIC", "LD_LIBRARY_PATH", "LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PATH")
+    before = {key: os.environ.get(key) for key in keys}
+    init = ctypes.CDLL.__init__
+    try:
+        pylibmagic = importlib.import_module("pylibmagic")  # first: it is what lets python-magic find the library
+        magic = importlib.import_module("magic")
+
+        folder = Path(str(pylibmagic.data))
+        database = folder / "magic.mgc"
+        # the handle's name is the only thing that tells which library was loaded
+        if Path(magic.libmagic._name).parent != folder or not database.is_file():
+            return _Libmagic(
+                new_cookie=None, version=None, reason="the library found is not the one the database belongs to"
+            )
+        version = int(magic.version())
+        return _Libmagic(new_cookie=lambda: magic.Magic(mime=True, magic_file=str(database)), version=version)
+    except (ImportError, OSError, AttributeError) as exc:
+        return _Libmagic(new_cookie=None, version=None, reason=str(exc) or type(exc).__name__)
+    finally:
+        ctypes.CDLL.__init__ = init  # type: ignore[method-assign] # undo pylibmagic's patch
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def _ask_libmagic(head: bytes) -> tuple[str | None, str | None]:
+    """Returns the media type, or None and the reason why there is none."""
+    if not head:
+        return None, None
+    library = _libmagic()
+    if library.new_cookie is None:
+        return None, NO_LIBMAGIC + library.reason
+    import magic
+
+    try:
+        if not hasattr(_cookies, "cookie"):  # a cookie must not be shared between threads
+            _cookies.cookie = library.new_cookie()
+        return str(_cookies.cookie.from_buffer(head)), None
+    except magic.MagicException as exc:
+        return None, f"{NO_LIBMAGIC}{exc.message}"
+
+
+# ---------------------------------------------------------------- PRONOM
+
+
+def _ask_pronom(path: Path, descriptor: int, head: bytes, size: int, extension: str) -> Mapping[str, Any]:
+    """Runs Siegfried on the whole file, or for PDF and JPEG on the parts that its signatures look at.
+
+    Siegfried costs about 4 ms for 128 KB because it searches for every variable-offset signature; a JPEG is told by
+    its head, a PDF by its
+    head, its tail and the markers of its sub-formats. When the parts do not give exactly one match by content the
+    whole file is asked.
+    """
+    if size > _WINDOW_FROM_BYTES:
+        window = _window(descriptor, head, size)
+        if window is not None:
+            answer = _siegfried(_Bytes(window), extension)
+            if _one_match_by_bytes(answer):
+                return answer
+    return _siegfried(path, extension)
+
+
+def _one_match_by_bytes(answer: Mapping[str, Any]) -> bool:
+    matches = answer["files"][0]["matches"]
+    return len(matches) == 1 and "byte match" in matches[0]["basis"]
+
+
+def _window(descriptor: int, head: bytes, size: int) -> bytes | None:
+    if head.startswith(b"\xff\xd8\xff"):
+        length = _EXIF_WINDOW_BYTES if b"Exif\0" in head[:_EXIF_WINDOW_BYTES] else _WINDOW_BYTES
+        return head[:length] + _tail(descriptor, size)
+    if head.startswith(b"%PDF-"):
+        return head[:_WINDOW_BYTES] + _pdf_marks(descriptor, size) + b"\n" + _tail(descriptor, size)
+    return None
+
+
+def _tail(descriptor: int, size: int) -> bytes:
+    return os.pread(descriptor, _WINDOW_BYTES, max(0, size - _WINDOW_BYTES))
+
+
+def _pdf_marks(descriptor: int, size: int) -> bytes:
+    """Returns the surroundings of the markers of PDF sub-formats, in file order."""
+    spans = [(0, min(size, _SEARCH_BYTES)), (max(_SEARCH_BYTES, size - _SEARCH_BYTES), size)]
+    with mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) as view:
+        places = sorted(
+            {place for mark in _PDF_MARKS for start, stop in spans for place in _places(view, mark, start, stop)}
+        )
+        pieces: list[bytes] = []
+        covered = 0
+        for place in places:
+            if place >= covered:
+                covered = place + _MARK_BYTES
+                pieces.append(view[max(0, place - 64) : covered])
+    return b"\n".join(pieces)
+
+
+def _places(view: mmap.mmap, mark: bytes, start: int, stop: int) -> Iterator[int]:
+    for _ in range(_MAX_MARKS):
+        start = view.find(mark, start, stop)
+        if start < 0:
+            return
+        yield start
+        start += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Bytes:
+    content: bytes
+
+
+def _siegfried(source: Path | _Bytes, extension: str) -> Mapping[str, Any]:
+    """Asks Siegfried under a name that has the file's extension, since staged files are named by id."""
+    import pygfried
+
+    safe = re.sub(r"[^a-z0-9]", "", extension)[:16]
+    if isinstance(source, Path) and extension_of(source.name) == extension:
+        return _detailed(pygfried, source)
+    alias = _scratch() / (f"{threading.get_ident()}.{safe}" if safe else str(threading.get_ident()))
+    try:
+        if isinstance(source, Path):
+            alias.symlink_to(source.resolve())
+        else:
+            alias.write_bytes(source.content)
+        return _detailed(pygfried, alias)
+    finally:
+        alias.unlink(missing_ok=True)
+
+
+def _detailed(pygfried: Any, path: Path) -> Mapping[str, Any]:  # an extension module
+    answer: Mapping[str, Any] = pygfried.identify(str(path), detailed=True)
+    return answer
+
+
+@cache
+def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="archive-identify-")
+
+
+def _scratch() -> Path:
+    """Returns this process's folder of aliases; it goes when the process ends."""
+    return Path(_scratch_folder().name)

@@ -1,0 +1,47 @@
+"""How much work one file may cause. Each number has its reason; a caller passes its own `Limits` for more or less."""
+
+from dataclasses import dataclass
+from typing import Final
+
+MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds for the checks of one file. A bound that is hit gives `not checked` or a finding, never silence."""
+
+    time_s: float = 10.0
+    """Wall time for all risky checks of one file in a worker process (LESSONS 39: one file must not stop the queue)."""
+    memory_bytes: int = 1024 * MIB
+    """Address space a worker process may add to what it starts with."""
+    in_process_bytes: int = 8 * MIB
+    """Larger files go to a worker process when the caller gave a pool: below this every parser used here stays
+    small."""
+    pdf_bytes: int = 1024 * MIB
+    """Larger PDFs are identified but not opened."""
+    pdf_objects: int = 300_000
+    """Objects walked for scripts, fonts and images; a 20,000-page scan has about 100,000."""
+    pdf_pages: int = 20_000
+    """Pages walked."""
+    image_pixels: int = 400_000_000
+    """Decompression-bomb bound: an A0 map at 400 dpi has 248 million pixels."""
+    xml_bytes: int = 64 * MIB
+    """XML read for well-formedness."""
+    xml_depth: int = 200
+    """Nesting of XML elements; METS and OOXML stay under 40."""
+    package_entries: int = 20_000
+    """Entries of an Office package or ZIP."""
+    package_unpacked_bytes: int = 2048 * MIB
+    """Sum of declared unpacked sizes."""
+    package_ratio: int = 200
+    """Unpacked to packed size above which an entry of more than `ratio_from_bytes` counts as a bomb; XML of sheets
+    reaches 60."""
+    ratio_from_bytes: int = 16 * MIB
+    """Smaller entries cannot hurt whatever their ratio."""
+    text_bytes: int = 64 * MIB
+    """Plain text, CSV and JSON read to test the encoding."""
+    media_boxes: int = 10_000
+    """Boxes or chunks of a media file walked for stream parameters."""
+
+
+DEFAULT: Final = Limits()

@@ -1,0 +1,120 @@
+"""Media types: which names mean the same, which are general names for others.
+
+libmagic and PRONOM name formats differently and to different depth; only names that exclude each other are a
+disagreement.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+_SAME: Final[Mapping[str, str]] = {
+    "text/xml": "application/xml",
+    "application/x-zip-compressed": "application/zip",
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/x-png": "image/png",
+    "image/x-ms-bmp": "image/bmp",
+    "image/x-bmp": "image/bmp",
+    "text/rtf": "application/rtf",
+    "audio/x-wav": "audio/wav",
+    "audio/wave": "audio/wav",
+    "audio/vnd.wave": "audio/wav",
+    "audio/mp3": "audio/mpeg",
+    "audio/x-mpeg": "audio/mpeg",
+    "audio/x-hx-aac-adts": "audio/aac",
+    "audio/x-aac": "audio/aac",
+    "audio/aacp": "audio/aac",
+    "video/avi": "video/x-msvideo",
+    "video/vnd.avi": "video/x-msvideo",
+    "video/msvideo": "video/x-msvideo",
+    "application/x-rar-compressed": "application/x-rar",
+    "application/vnd.rar": "application/x-rar",
+    "application/x-sqlite3": "application/vnd.sqlite3",
+    "application/x-pdf": "application/pdf",
+    "application/x-gzip": "application/gzip",
+    "application/x-dosexec": "application/vnd.microsoft.portable-executable",
+    "application/x-pie-executable": "application/x-executable",
+    "application/x-sharedlib": "application/x-executable",
+    "text/x-csv": "text/csv",
+    "application/csv": "text/csv",
+    "application/postscript": "application/postscript",
+    "video/x-ms-wmv": "video/x-ms-asf",
+    "audio/x-ms-wma": "video/x-ms-asf",
+    "application/vnd.ms-asf": "video/x-ms-asf",
+    "audio/x-m4a": "audio/mp4",
+    "audio/m4a": "audio/mp4",
+    "image/x-ms-wmf": "image/wmf",
+    "windows/metafile": "image/wmf",
+    "video/x-m4v": "video/mp4",
+    "text/html": "text/html",
+    "application/xhtml+xml": "text/html",
+}
+
+_GENERAL: Final[Mapping[str, tuple[str, ...]]] = {
+    "application/octet-stream": ("",),
+    "application/zip": (
+        "application/vnd.openxmlformats",
+        "application/vnd.oasis",
+        "application/vnd.ms-",
+        "application/epub",
+        "application/java-archive",
+        "application/msword",
+    ),
+    "application/x-ole-storage": (
+        "application/msword",
+        "application/vnd.ms-",
+        "application/vnd.visio",
+        "application/x-msi",
+    ),
+    "application/cdfv2": ("application/msword", "application/vnd.ms-", "application/vnd.visio", "application/x-msi"),
+    "application/encrypted": ("application/msword", "application/vnd."),
+    "application/xml": ("image/svg", "application/", "text/html"),
+    "text/plain": (
+        "text/",
+        "application/json",
+        "application/xml",
+        "application/csv",
+        "message/",
+        "application/",
+        "image/svg",
+    ),
+    "application/json": ("application/",),
+    "text/html": ("application/xml", "text/html"),
+    "video/x-ms-asf": ("video/x-ms-asf", "audio/x-ms"),
+    "video/mp4": ("audio/mp4", "video/quicktime", "video/3gpp", "application/mp4"),
+    "audio/mp4": ("video/mp4", "video/quicktime"),
+    "video/quicktime": ("video/mp4", "audio/mp4"),
+    "video/mpeg": ("video/mp2t", "video/x-mpeg", "video/mp1s", "video/mp2p", "audio/mpeg"),
+}
+
+
+def canonical(mime: str) -> str:
+    """Returns the one name used here for a media type, without parameters."""
+    bare = mime.split(";", maxsplit=1)[0].strip().lower()
+    return _SAME.get(bare, bare)
+
+
+def covers(general: str, specific: str) -> bool:
+    """Returns whether `general` is the same as, or a general name for, `specific` (both canonical)."""
+    return general == specific or any(specific.startswith(start) for start in _GENERAL.get(general, ()))
+
+
+def agree(libmagic_mime: str | None, pronom_mimes: tuple[str, ...]) -> bool:
+    """Returns whether the two sources can both be right. A source that says nothing does not disagree."""
+    if libmagic_mime is None or not pronom_mimes:
+        return True
+    ours = canonical(libmagic_mime)
+    return any(covers(ours, canonical(other)) or covers(canonical(other), ours) for other in pronom_mimes)
+
+
+def more_specific(libmagic_mime: str | None, pronom_mimes: tuple[str, ...]) -> str | None:
+    """Returns the media type to go by: PRONOM's, unless libmagic's is a narrower name for it."""
+    if not pronom_mimes:
+        return canonical(libmagic_mime) if libmagic_mime else None
+    first = canonical(pronom_mimes[0])
+    if libmagic_mime is None:
+        return first
+    ours = canonical(libmagic_mime)
+    if ours in map(canonical, pronom_mimes):
+        return ours
+    return ours if covers(first, ours) and not covers(ours, first) else first
