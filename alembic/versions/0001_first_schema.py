@@ -85,7 +85,7 @@ def upgrade() -> None:
     op.create_table('event',
     sa.Column('seq', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('type', sa.Enum('submission.opened', 'submission.component-received', 'submission.completed', 'submission.withdrawn', 'submission.rejected', 'submission.checked', 'submission.approved', 'submission.returned', 'submission.refused', 'submission.stored', 'record.accessioned', 'record.version-added', 'record.review-started', 'record.review-ended', 'record.destruction-started', 'record.destroyed', 'record.handed-over', 'record.retention-assigned', 'record.fell-due', 'record.viewed', 'record.component-read', 'record.package-read', 'record.copy-verified', 'record.copy-damaged', 'copy.issued', 'copy.read', 'copy.cancelled', 'account.created', 'account.changed', 'account.signed-in', 'account.sign-in-failed', 'account.signed-out', 'account.locked', 'token.created', 'token.revoked', 'job.parked', 'review.listed', name='event_type', native_enum=False, length=40), nullable=False),
+    sa.Column('type', sa.Enum('submission.opened', 'submission.completed', 'submission.withdrawn', 'submission.rejected', 'submission.checked', 'submission.approved', 'submission.returned', 'submission.refused', 'submission.stored', 'record.accessioned', 'record.version-added', 'record.review-started', 'record.review-ended', 'record.destruction-started', 'record.destroyed', 'record.handed-over', 'record.retention-assigned', 'record.fell-due', 'record.viewed', 'record.component-read', 'record.package-read', 'record.copy-verified', 'record.copy-damaged', 'copy.issued', 'copy.read', 'copy.cancelled', 'account.created', 'account.changed', 'account.signed-in', 'account.sign-in-failed', 'account.signed-out', 'account.locked', 'token.created', 'token.revoked', 'job.parked', 'job.requeued', 'review.listed', name='event_type', native_enum=False, length=40), nullable=False),
     sa.Column('subject_kind', sa.String(length=40), nullable=False),
     sa.Column('subject_id', sa.String(length=100), nullable=False),
     sa.Column('agency', sa.String(length=40), nullable=True),
@@ -216,6 +216,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('submission', schema=None) as batch_op:
         batch_op.create_index('ix_submission_agency_state_opened', ['archiving_agency', 'state', 'opened_at', 'id'], unique=False)
+        batch_op.create_index('ix_submission_content', ['content_sha256'], unique=False)
         batch_op.create_index('ix_submission_dossier_code', ['dossier_code', 'archiving_agency'], unique=False)
         batch_op.create_index('ix_submission_state_opened', ['state', 'opened_at', 'id'], unique=False)
         batch_op.create_index('uq_submission_in_flight', ['archiving_agency', 'dossier_code'], unique=True, sqlite_where=sa.text("state IN ('RECEIVING', 'CHECKING', 'AWAITING_APPROVAL', 'APPROVED') AND dossier_code IS NOT NULL"), postgresql_where=sa.text("state IN ('RECEIVING', 'CHECKING', 'AWAITING_APPROVAL', 'APPROVED') AND dossier_code IS NOT NULL"))
@@ -368,16 +369,20 @@ def upgrade() -> None:
     sa.Column('original_sha256', sa.String(length=64), nullable=False),
     sa.Column('purpose', sa.String(length=1000), nullable=False),
     sa.Column('recipient', sa.String(length=1000), nullable=False),
-    sa.Column('page_count', sa.Integer(), nullable=False),
-    sa.Column('pdf_sha256', sa.String(length=64), nullable=False),
-    sa.Column('pdf_size_bytes', sa.BigInteger(), nullable=False),
-    sa.Column('store_key', sa.String(length=500), nullable=False),
+    sa.Column('place', sa.String(length=200), nullable=False),
     sa.Column('issued_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('issued_by', sa.String(length=100), nullable=False),
     sa.Column('issuer_name', sa.String(length=200), nullable=False),
+    sa.Column('issuer_position', sa.String(length=200), nullable=False),
+    sa.Column('completed_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('page_count', sa.Integer(), nullable=True),
+    sa.Column('pdf_sha256', sa.String(length=64), nullable=True),
+    sa.Column('pdf_size_bytes', sa.BigInteger(), nullable=True),
+    sa.Column('store_key', sa.String(length=500), nullable=True),
     sa.Column('cancelled_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('cancel_reason', sa.String(length=1000), nullable=True),
     sa.CheckConstraint('(cancelled_at IS NULL) = (cancel_reason IS NULL)', name=op.f('ck_certified_copy_cancelled')),
+    sa.CheckConstraint('(completed_at IS NULL) = (pdf_sha256 IS NULL)', name=op.f('ck_certified_copy_completed')),
     sa.ForeignKeyConstraint(['aip_id'], ['aip.id'], name=op.f('fk_certified_copy_aip_id_aip'), ondelete='RESTRICT'),
     sa.ForeignKeyConstraint(['record_id'], ['record.id'], name=op.f('fk_certified_copy_record_id_record'), ondelete='RESTRICT'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_certified_copy')),

@@ -173,6 +173,8 @@ class _WordsInFile(BaseModel):
     copy_code: _Word
     digest: _Word
     extent: _Word
+    pages: _Word
+    sheets: _Word
     signatures: _Word
     sheet: _Word
     original_page: _Word

@@ -66,11 +66,6 @@ class PageSize:
     width: float
     height: float
 
-    @property
-    def landscape(self) -> bool:
-        """Whether the page is wider than high."""
-        return self.width > self.height
-
 
 @contextmanager
 def open_original(path: Path) -> "Iterator[pikepdf.Pdf]":

@@ -144,17 +144,21 @@ def _require_digest(original: Path, expected: Digest) -> None:
 
 
 def _place(size: PageSize) -> _Placed:
-    """Returns where a page goes.
+    """Returns where a page goes: at the top of the frame, centred, never enlarged.
 
-    At the top of the frame, centred, never enlarged, a landscape page on a landscape sheet.
+    A page lies on a portrait sheet unless a landscape one shows it larger.
     """
-    sheet_width, sheet_height = sorted(A4, reverse=size.landscape)
     width, height = size.width * MM_PER_PT, size.height * MM_PER_PT
-    scale = min(1.0, (sheet_width - 2 * SIDE) / width, (sheet_height - TOP - BOTTOM) / height)
+
+    def scale_on(sheet: tuple[float, float]) -> float:
+        return min(1.0, (sheet[0] - 2 * SIDE) / width, (sheet[1] - TOP - BOTTOM) / height)
+
+    sheet = max(A4, A4[::-1], key=scale_on)
+    scale = scale_on(sheet)
     return _Placed(
-        sheet_width=sheet_width,
-        sheet_height=sheet_height,
-        x=(sheet_width - width * scale) / 2,
+        sheet_width=sheet[0],
+        sheet_height=sheet[1],
+        x=(sheet[0] - width * scale) / 2,
         y=TOP,
         width=width * scale,
         height=height * scale,
@@ -179,7 +183,8 @@ def _sheets(marks: CopyMarks, words: CopyWords, placed: list[_Placed], free_from
         "parent_agency": marks.parent_agency_name,
         "place_and_date": _place_and_date(marks),
         "copy_code": marks.copy_code,
-        "dossier_code": marks.result_code or marks.dossier_code,
+        "code_label": texts["result_code"] if marks.result_code else texts["dossier_code"],
+        "code": marks.result_code or marks.dossier_code,
         "archive_code": marks.archive_code,
         "verify_url": marks.verify_url,
         "system": marks.system_name,
@@ -188,7 +193,7 @@ def _sheets(marks: CopyMarks, words: CopyWords, placed: list[_Placed], free_from
         "signer_position": marks.signer_position or marks.converter_position,
         "recipients": list(marks.recipients),
         "rows": _rows(marks, texts),
-        "extent": f"{len(placed)} {texts['original_page'].lower()} / {texts['sheet'].lower()}:",
+        "original_pages": len(placed),
         "pages": [_page(marks, texts, placed, index, free_from) for index in range(len(placed))],
         "own_sheet": _own_sheet(marks, texts, len(placed) + 1),
     }
@@ -219,23 +224,24 @@ MONTHS_WITH_ZERO: Final = 2
 """NĐ 30/2020 phụ lục I: numbers of days below 10 and of the months 1 and 2 are written with 0 in front."""
 
 
-def _rows(marks: CopyMarks, texts: dict[str, str]) -> list[list[str]]:
+def _rows(marks: CopyMarks, texts: dict[str, str]) -> list[list[str | bool]]:
+    """Returns name, value and whether it is a code, for every line of the conversion's facts."""
     title = f"{marks.document_number}: {marks.document_title}" if marks.document_number else marks.document_title
     rows = [
-        (texts["document"], title),
-        (texts["archive_code"], marks.archive_code),
-        (texts["dossier_code"], marks.dossier_code),
-        (texts["result_code"], marks.result_code),
-        (texts["system"], marks.system_name),
-        (texts["owner"], marks.owner_name),
-        (texts["converted_at"], marks.issued_local.isoformat(timespec="seconds")),
-        (texts["converter"], f"{marks.converter_name}, {marks.converter_position}"),
-        (texts["signatures"], "; ".join(marks.signature_notes) or None),
-        (texts["copy_code"], marks.copy_code),
-        (texts["lookup"], marks.verify_url),
-        (texts["digest"], _in_groups(marks.original_digest.hex)),
+        (texts["document"], title, False),
+        (texts["archive_code"], marks.archive_code, True),
+        (texts["dossier_code"], marks.dossier_code, True),
+        (texts["result_code"], marks.result_code, True),
+        (texts["system"], marks.system_name, False),
+        (texts["owner"], marks.owner_name, False),
+        (texts["converted_at"], marks.issued_local.isoformat(timespec="seconds"), True),
+        (texts["converter"], f"{marks.converter_name}, {marks.converter_position}", False),
+        (texts["signatures"], "\n".join(marks.signature_notes) or None, False),
+        (texts["copy_code"], marks.copy_code, True),
+        (texts["lookup"], marks.verify_url, True),
+        (texts["digest"], _in_groups(marks.original_digest.hex), True),
     ]
-    return [[name, value] for name, value in rows if value is not None]
+    return [[name, value, code] for name, value, code in rows if value is not None]
 
 
 def _in_groups(hex_value: str) -> str:

@@ -130,7 +130,7 @@ def open_submission(
     if known is not None:
         return known
     submission_id = submission_id or new_id()
-    staging.receive(submission_id, DOSSIER_FILE_NAME, [pushed.content])
+    staging.receive(submission_id, DOSSIER_FILE_NAME, [pushed.content], limit_bytes=len(pushed.content))
     try:
         with database.write() as session:
             _require_archived_for_supplement(session, pushed.dossier)

@@ -5,6 +5,7 @@ submission went on change nothing.
 """
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -117,24 +118,34 @@ class ComponentUpload:
                 **exc.fields,
             ) from exc
         with database.write() as session:
-            mark_received(session, self._expected, crc32=self._crc32, at=at)
+            received = ReceivedComponent(component_id=self._expected.component_id, crc32=self._crc32)
+            mark_received(session, self._expected.submission_id, [received], at=at)
 
 
-def mark_received(session: Session, expected: ExpectedComponent, *, crc32: int, at: datetime) -> None:
-    """Notes in the row that the component's declared bytes are durable in staging; a repeat changes nothing."""
-    submission = locked_submission(session, expected.submission_id)
-    noted = session.execute(
-        update(Component)
-        .where(
-            Component.submission_id == expected.submission_id,
-            Component.component_id == expected.component_id,
-            Component.received_at.is_(None),
-        )
-        .values(received_at=at, crc32=crc32)
-        .returning(Component.id)
-    ).first()
-    if noted is not None:
-        submission.received_count += 1
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedComponent:
+    """A component whose declared bytes are durable in staging."""
+
+    component_id: str
+    crc32: int
+
+
+def mark_received(session: Session, submission_id: UUID, received: Sequence[ReceivedComponent], *, at: datetime) -> None:
+    """Notes in the rows that components are durable in staging; a repeat changes nothing."""
+    submission = locked_submission(session, submission_id)
+    for component in received:
+        noted = session.execute(
+            update(Component)
+            .where(
+                Component.submission_id == submission_id,
+                Component.component_id == component.component_id,
+                Component.received_at.is_(None),
+            )
+            .values(received_at=at, crc32=component.crc32)
+            .returning(Component.id)
+        ).first()
+        if noted is not None:
+            submission.received_count += 1
 
 
 def complete(session: Session, submission_id: UUID, *, agent: Agent, at: datetime) -> None:

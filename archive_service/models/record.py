@@ -148,6 +148,7 @@ class CertifiedCopy(Base):
         Index("ix_certified_copy_record_id", "record_id", "issued_at"),
         Index("ix_certified_copy_issued", "issued_at", "id"),
         CheckConstraint("(cancelled_at IS NULL) = (cancel_reason IS NULL)", name="cancelled"),
+        CheckConstraint("(completed_at IS NULL) = (pdf_sha256 IS NULL)", name="completed"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -163,12 +164,17 @@ class CertifiedCopy(Base):
     original_sha256: Mapped[str] = mapped_column(String(64))
     purpose: Mapped[str] = mapped_column(String(1000))
     recipient: Mapped[str] = mapped_column(String(1000))
-    page_count: Mapped[int] = mapped_column(Integer)
-    pdf_sha256: Mapped[str] = mapped_column(String(64))
-    pdf_size_bytes: Mapped[int] = mapped_column(BigInteger)
-    store_key: Mapped[str] = mapped_column(String(500))
+    place: Mapped[str] = mapped_column(String(200))
     issued_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """Time of conversion as printed; the number is taken at this moment."""
     issued_by: Mapped[str] = mapped_column(String(100))
     issuer_name: Mapped[str] = mapped_column(String(200))
+    issuer_position: Mapped[str] = mapped_column(String(200))
+    completed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When the PDF was stored and read back; a copy without it was never handed out."""
+    page_count: Mapped[int | None] = mapped_column(Integer)
+    pdf_sha256: Mapped[str | None] = mapped_column(String(64))
+    pdf_size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    store_key: Mapped[str | None] = mapped_column(String(500))
     cancelled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     cancel_reason: Mapped[str | None] = mapped_column(String(1000))

@@ -1,0 +1,260 @@
+"""One-shot pushes: a ZIP of a dossier folder, staged whole, looked into before it is accepted, unpacked by the check.
+
+A ZIP that cannot be read as a dossier still becomes a submission, so that its sender finds every reason under its id; it never becomes more.
+The same ZIP, or another ZIP of the same dossier, gives the same submission.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from archive_service import clock
+from archive_service.audit import append_event
+from archive_service.db import Database
+from archive_service.digests import sha256
+from archive_service.errors import ArchiveError, DigestMismatch, NotFound, PackageInvalid, TooLarge
+from archive_service.findings import Finding
+from archive_service.followup import enqueue
+from archive_service.identity.permissions import ALL, Permission, Principal
+from archive_service.ingest.submissions import DossierInvalid, Opened, Origin, PushedDossier, open_submission, read_dossier
+from archive_service.ingest.uploads import ExpectedComponent, ReceivedComponent, mark_received, staged_name
+from archive_service.lifecycle import locked_submission, transition
+from archive_service.models import Component, EventType, JobKind, State, Submission
+from archive_service.packaging import dossier_zip
+from archive_service.packaging.zip_reader import ZipLimits
+from archive_service.service import Service
+from archive_service.settings import Settings
+from archive_service.storage.staging import StagedFile, StagingArea
+
+PACKAGE_NAME: Final = "package.zip"
+NOTED_TOGETHER: Final = 500
+"""Unpacked components noted in one transaction: few commits for 20,000 files, little to unpack again after a crash."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpacked:
+    """What came of unpacking: the dossier when the container is sound, and why not otherwise."""
+
+    pushed: PushedDossier | None
+    findings: Sequence[Finding] = field(default_factory=tuple)
+
+
+def zip_limits(settings: Settings) -> ZipLimits:
+    """Returns the limits on a pushed ZIP that these settings mean."""
+    return ZipLimits(max_total_bytes=settings.max_package_bytes, max_ratio=settings.max_zip_ratio)
+
+
+def open_package(
+    service: Service,
+    submission_id: UUID,
+    staged: StagedFile,
+    origin: Origin,
+    *,
+    principal: Principal,
+    at: datetime,
+    again: bool = False,
+) -> Opened:
+    """Returns the submission of a staged ZIP, opening one when its dossier is not known; its checks are queued.
+
+    Raises:
+        ContentDiffers: the dossier code is known with other content; the ZIP is not kept.
+        NotPermitted: the principal may not push for the dossier's agencies.
+    """
+    try:
+        pushed = _dossier_of(service, staged)
+        if pushed is None:
+            opened = _open_unreadable(service, submission_id, staged, origin, principal=principal, at=at, again=again)
+        else:
+            dossier = pushed.dossier
+            principal.require(Permission.SUBMISSION_PUSH, dossier.archiving_agency, dossier.settling_agency)
+            opened = open_submission(
+                service.database,
+                service.staging,
+                pushed,
+                origin,
+                at=at,
+                form="package",
+                submission_id=submission_id,
+                again=again,
+            )
+    except BaseException:
+        service.staging.discard(submission_id)
+        raise
+    if opened.submission_id != submission_id:
+        service.staging.discard(submission_id)
+    with service.database.write() as session:
+        _queue_check(session, opened.submission_id, origin, at=at)
+    return opened
+
+
+def _dossier_of(service: Service, staged: StagedFile) -> PushedDossier | None:
+    opened, _ = dossier_zip.open_dossier_zip(staged.path, zip_limits(service.settings))
+    if opened is None:
+        return None
+    with opened:
+        try:
+            return read_dossier(opened.dossier_json)
+        except DossierInvalid:
+            return None
+
+
+def _open_unreadable(
+    service: Service,
+    submission_id: UUID,
+    staged: StagedFile,
+    origin: Origin,
+    *,
+    principal: Principal,
+    at: datetime,
+    again: bool,
+) -> Opened:
+    """Opens a submission without dossier; the digest of the ZIP itself is its identity."""
+    with service.database.write() as session:
+        known = select(Submission.id).where(
+            Submission.content_sha256 == staged.digest.hex, Submission.dossier_code.is_(None)
+        )
+        earlier = session.scalars(known.order_by(Submission.opened_at.desc())).first()
+        if earlier is not None and not again:
+            return Opened(submission_id=earlier, created=False)
+        agencies = principal.agencies(Permission.SUBMISSION_PUSH)
+        # A sender bound to one agency must be able to read why its package was refused.
+        agency = next(iter(agencies)) if agencies is not ALL and len(agencies) == 1 else None
+        session.add(
+            Submission(
+                id=submission_id,
+                state=State.RECEIVING,
+                form="package",
+                archiving_agency=agency,
+                source_system=origin.source_system,
+                sent_at=origin.sent_at,
+                opened_at=at,
+                content_sha256=staged.digest.hex,
+                size_bytes=staged.size_bytes,
+                policies={},
+            )
+        )
+        append_event(
+            session,
+            EventType.SUBMISSION_OPENED,
+            subject_kind="submission",
+            subject_id=submission_id,
+            agency=agency,
+            agent=origin.agent,
+            at=at,
+            detail={"form": "package", "package_sha256": staged.digest.hex, "source_system": origin.source_system},
+        )
+    return Opened(submission_id=submission_id, created=True)
+
+
+def _queue_check(session: Session, submission_id: UUID, origin: Origin, *, at: datetime) -> None:
+    submission = locked_submission(session, submission_id)
+    if submission.state is not State.RECEIVING or submission.form != "package":
+        return
+    submission.completed_at = at
+    transition(
+        session,
+        submission,
+        State.CHECKING,
+        agent=origin.agent,
+        at=at,
+        detail={"components": submission.component_count, "size_bytes": submission.size_bytes},
+    )
+    enqueue(session, JobKind.CHECK_SUBMISSION, submission_id, at=at)
+
+
+def unpack(service: Service, submission_id: UUID) -> Unpacked:
+    """Streams every component of a staged ZIP into staging, comparing each with its declared digest in that read.
+
+    What was unpacked by an earlier run is not unpacked again.
+    """
+    package = service.staging.path(submission_id, PACKAGE_NAME)
+    opened, findings = dossier_zip.open_dossier_zip(package, zip_limits(service.settings))
+    if opened is None:
+        return Unpacked(pushed=None, findings=findings)
+    with opened:
+        try:
+            pushed = read_dossier(opened.dossier_json)
+        except DossierInvalid as exc:
+            return Unpacked(pushed=None, findings=exc.findings)
+        problems = list(opened.notes)
+        noted: list[ReceivedComponent] = []
+        for expected, path in _waiting(service.database, submission_id):
+            outcome = _unpack_one(service.staging, opened, expected, path)
+            if isinstance(outcome, Finding):
+                problems.append(outcome)
+                continue
+            noted.append(outcome)
+            if len(noted) == NOTED_TOGETHER:
+                _note(service.database, submission_id, noted)
+        _note(service.database, submission_id, noted)
+    return Unpacked(pushed=pushed, findings=problems)
+
+
+def _waiting(database: Database, submission_id: UUID) -> list[tuple[ExpectedComponent, str]]:
+    query = select(
+        Component.component_id,
+        Component.ordinal,
+        Component.path,
+        Component.declared_sha256,
+        Component.declared_size_bytes,
+    ).where(Component.submission_id == submission_id, Component.received_at.is_(None))
+    with database.read() as session:
+        return [
+            (
+                ExpectedComponent(
+                    submission_id=submission_id,
+                    component_id=row.component_id,
+                    ordinal=row.ordinal,
+                    digest=sha256(row.declared_sha256),
+                    size_bytes=row.declared_size_bytes,
+                    already_received=False,
+                ),
+                row.path,
+            )
+            for row in session.execute(query.order_by(Component.ordinal))
+        ]
+
+
+def _unpack_one(
+    staging: StagingArea, opened: dossier_zip.PushedDossier, expected: ExpectedComponent, path: str
+) -> ReceivedComponent | Finding:
+    crc32 = 0
+    try:
+        with staging.writer(
+            expected.submission_id,
+            staged_name(expected.ordinal),
+            expected=expected.digest,
+            size_bytes=expected.size_bytes,
+            limit_bytes=expected.size_bytes,
+        ) as writing:
+            for chunk in opened.read_component(path):
+                crc32 = zlib.crc32(chunk, crc32)
+                writing.write(chunk)
+            writing.commit()
+    except (DigestMismatch, TooLarge, PackageInvalid, NotFound) as exc:
+        return _unpack_finding(expected, path, exc)
+    return ReceivedComponent(component_id=expected.component_id, crc32=crc32)
+
+
+def _note(database: Database, submission_id: UUID, noted: list[ReceivedComponent]) -> None:
+    if noted:
+        with database.write() as session:
+            mark_received(session, submission_id, noted, at=clock.now())
+        noted.clear()
+
+
+def _unpack_finding(expected: ExpectedComponent, path: str, error: ArchiveError) -> Finding:
+    found = error.fields.get("finding")
+    if isinstance(found, Finding):
+        return found
+    return Finding(
+        code="COMPONENT_DIGEST_MISMATCH",
+        location=expected.component_id,
+        params={"path": path, "declared": expected.digest.hex, "reason": error.message},
+    )

@@ -1,0 +1,67 @@
+"""The versioned data a check decides by, loaded once per check and pinned with version and digest in its result (R145)."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from archive_service.formats.policy import FormatPolicy
+from archive_service.formats.policy import load_policy as load_format_policy
+from archive_service.rules.code_profile import CodeProfile, load_code_profile
+from archive_service.rules.completeness import CompletenessProfile, load_completeness_profile
+from archive_service.rules.retention_rules import RuleSet, load_rules
+from archive_service.settings import Settings
+from archive_service.signatures.policy import SignaturePolicy
+from archive_service.signatures.policy import load_policy as load_signature_policy
+from archive_service.signatures.trust import TrustStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckPolicies:
+    """Everything a check goes by."""
+
+    formats: FormatPolicy
+    signatures: SignaturePolicy
+    trust: TrustStore
+    codes: CodeProfile
+    completeness: CompletenessProfile
+    retention: RuleSet
+
+    def pinned(self) -> dict[str, Any]:
+        """Returns id, version and digest of each, to be kept with the result."""
+        return {
+            "formats": {"id": self.formats.id, "version": self.formats.version, "digest": str(self.formats.digest)},
+            "signatures": {
+                "id": self.signatures.id,
+                "version": self.signatures.version,
+                "digest": str(self.signatures.digest),
+            },
+            "trust": {"anchors": len(self.trust.anchors), "digest": self.trust.digest},
+            "codes": {"version": self.codes.version, "digest": str(self.codes.digest)},
+            "completeness": {
+                "id": self.completeness.id,
+                "version": self.completeness.version,
+                "digest": str(self.completeness.digest),
+            },
+            "retention": {
+                "id": self.retention.id,
+                "version": self.retention.version,
+                "digest": str(self.retention.digest),
+            },
+        }
+
+
+def load_policies(settings: Settings, *, on: date) -> CheckPolicies:
+    """Returns the policies in force on a civil date.
+
+    Raises:
+        ConfigurationInvalid: a file is missing or malformed.
+    """
+    trust_dir = settings.resolved_trust_dir
+    return CheckPolicies(
+        formats=load_format_policy(settings.format_policy, on=on),
+        signatures=load_signature_policy(settings.signature_policy),
+        trust=TrustStore.load(trust_dir) if trust_dir.is_dir() else TrustStore.empty(),
+        codes=load_code_profile(),
+        completeness=load_completeness_profile(settings.completeness_profile),
+        retention=load_rules(settings.retention_rule_set),
+    )
