@@ -74,7 +74,9 @@ def key_family(public_key: keys.PublicKeyInfo) -> tuple[str, int]:
     return family, {"ed25519": 256, "ed448": 456}.get(family, 0)
 
 
-def describe(policy: SignaturePolicy, use: str, *, digest: str | None, key: keys.PublicKeyInfo | None, at: datetime) -> list[AlgorithmUse]:
+def describe(
+    policy: SignaturePolicy, use: str, *, digest: str | None, key: keys.PublicKeyInfo | None, at: datetime
+) -> list[AlgorithmUse]:
     """Returns digest and key of one use with their strength at `at`."""
     uses = []
     if digest is not None:

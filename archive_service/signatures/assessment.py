@@ -135,6 +135,7 @@ def _report(signed: Signed, case: Circumstances, judged: _Judged, policy: Signat
         signer=certificates.signer_name(certificate) if certificate is not None else "",
         signer_agency=certificates.signer_agency(certificate) if certificate is not None else None,
         signer_title=certificates.signer_title(certificate) if certificate is not None else None,
+        signer_is_agency=certificate is not None and certificates.is_agency_certificate(certificate),
         certificate=certificates.summarise(certificate) if certificate is not None else None,
         path=path,
         trust_scheme=case.trust.scheme_of(chain.path[-1]) if chain and chain.path else None,
@@ -210,10 +211,18 @@ def _time_remarks(signed: Signed, best: datetime | None, case: Circumstances) ->
     if claimed and claimed > case.at + CLOCK_TOLERANCE:
         remarks.append(Reason(code="CLAIMED_IN_FUTURE", params={"claimed": claimed.isoformat()}))
     if claimed and best and claimed > best + CLOCK_TOLERANCE:
-        remarks.append(Reason(code="CLAIMED_AFTER_PROOF", params={"claimed": claimed.isoformat(), "proven": best.isoformat()}))
+        remarks.append(
+            Reason(code="CLAIMED_AFTER_PROOF", params={"claimed": claimed.isoformat(), "proven": best.isoformat()})
+        )
     certificate = signed.certificate
-    if claimed and certificate is not None and not certificate.not_valid_before <= claimed <= certificate.not_valid_after:
+    if (
+        claimed
+        and certificate is not None
+        and not certificate.not_valid_before <= claimed <= certificate.not_valid_after
+    ):
         remarks.append(Reason(code="CLAIMED_OUTSIDE_VALIDITY", params={"claimed": claimed.isoformat()}))
-    failed: Sequence[JudgedToken] = [token for token in signed.tokens if token.summary.indication is not Indication.TOTAL_PASSED]
+    failed: Sequence[JudgedToken] = [
+        token for token in signed.tokens if token.summary.indication is not Indication.TOTAL_PASSED
+    ]
     remarks += [Reason(code="TOKEN_NOT_USED", params={"authority": token.summary.authority}) for token in failed]
     return remarks

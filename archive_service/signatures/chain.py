@@ -16,7 +16,7 @@ from pyhanko.sign.validation.generic_cms import handle_certvalidator_errors
 from pyhanko.sign.validation.settings import KeyUsageConstraints
 from pyhanko_certvalidator.authority import CertTrustAnchor
 from pyhanko_certvalidator.context import CertValidationPolicySpec, bootstrap_validation_data_handlers
-from pyhanko_certvalidator.errors import ValidationError
+from pyhanko_certvalidator.errors import InsufficientRevinfoError, StaleRevinfoError, ValidationError
 from pyhanko_certvalidator.ltv.poe import POEManager
 from pyhanko_certvalidator.ltv.types import ValidationTimingInfo
 from pyhanko_certvalidator.path import ValidationPath
@@ -94,7 +94,11 @@ def judge(leaf: x509.Certificate, purpose: Purpose, proven: datetime, case: Circ
         return current
     past = _judge_at(leaf, purpose, proven, case)  # (2)
     if not past.holds:
-        return past if past.sub_indication is not SubIndication.TRY_LATER else replace(past, path=past.path or current.path)
+        return (
+            past
+            if past.sub_indication is not SubIndication.TRY_LATER
+            else replace(past, path=past.path or current.path)
+        )
     expired = [der for der in past.path if parse_certificate(der).not_valid_after < case.at]
     remarks = [Reason(code="EXPIRED_SINCE", params={"name": _name(der), "date": _day(der)}) for der in expired[:1]]
     later = current.revocation.revoked_at
@@ -195,7 +199,9 @@ def _judge_path(path: tuple[bytes, ...], purpose: Purpose, moment: datetime, cas
     )
 
 
-_EXPLAINED: Final = frozenset({SubIndication.TRY_LATER, SubIndication.OUT_OF_BOUNDS_NO_POE, SubIndication.NOT_YET_VALID})
+_EXPLAINED: Final = frozenset(
+    {SubIndication.TRY_LATER, SubIndication.OUT_OF_BOUNDS_NO_POE, SubIndication.NOT_YET_VALID}
+)
 
 
 def _revocation_remarks(status: RevocationSummary, leaf: x509.Certificate) -> tuple[Reason, ...]:
@@ -230,7 +236,9 @@ def _revoked(path: tuple[bytes, ...], moment: datetime, case: Circumstances) -> 
     return None
 
 
-def _judge_anchor(path: tuple[bytes, ...], purpose: Purpose, moment: datetime, status: RevocationSummary) -> ChainVerdict:
+def _judge_anchor(
+    path: tuple[bytes, ...], purpose: Purpose, moment: datetime, status: RevocationSummary
+) -> ChainVerdict:
     """Judges a signer that is itself a trust anchor: no path to validate, but its dates and key usage still hold it."""
     leaf = parse_certificate(path[0])
     params = {"name": name_text(leaf.subject), "date": moment.isoformat(), "detail": ""}
@@ -278,10 +286,12 @@ def _key_usage(leaf: x509.Certificate, purpose: Purpose, policy: SignaturePolicy
     return KeyUsageConstraints(key_usage=set(policy.key_usage_any_of))
 
 
-def _validate(path: tuple[bytes, ...], purpose: Purpose, moment: datetime, case: Circumstances) -> tuple[SubIndication | None, str]:
+def _validate(
+    path: tuple[bytes, ...], purpose: Purpose, moment: datetime, case: Circumstances
+) -> tuple[SubIndication | None, str]:
     """Validates one path with pyHanko; returns the sub-indication (None = holds) and pyHanko's message."""
     leaf = parse_certificate(path[0])
-    messages: list[str] = []
+    failures: list[ValidationError] = []
 
     async def run() -> Any:  # pyHanko's result is generic over an untyped library
         context = _context(path, purpose, moment, case)
@@ -296,7 +306,7 @@ def _validate(path: tuple[bytes, ...], purpose: Purpose, moment: datetime, case:
                 await async_validate_path(context, candidate)
                 _key_usage(leaf, purpose, case.policy).validate(leaf)
             except ValidationError as exc:
-                messages.append(exc.failure_msg)
+                failures.append(exc)
                 raise
             return candidate
 
@@ -309,7 +319,10 @@ def _validate(path: tuple[bytes, ...], purpose: Purpose, moment: datetime, case:
         return SubIndication.CERTIFICATE_CHAIN_GENERAL_FAILURE, f"{type(exc).__name__}: {exc}"
     if result.error_subindic is None:
         return None, ""
-    return _refine(SubIndication(result.error_subindic.standard_name), path, moment), "; ".join(messages)
+    message = "; ".join(failure.failure_msg for failure in failures)
+    if any(isinstance(failure, (InsufficientRevinfoError, StaleRevinfoError)) for failure in failures):
+        return SubIndication.TRY_LATER, message
+    return _refine(SubIndication(result.error_subindic.standard_name), path, moment), message
 
 
 def _refine(sub: SubIndication, path: tuple[bytes, ...], moment: datetime) -> SubIndication:
@@ -317,7 +330,9 @@ def _refine(sub: SubIndication, path: tuple[bytes, ...], moment: datetime) -> Su
     certificates = [parse_certificate(der) for der in path]
     if moment < certificates[0].not_valid_before:
         return SubIndication.NOT_YET_VALID
-    if sub is SubIndication.CERTIFICATE_CHAIN_GENERAL_FAILURE and any(moment > c.not_valid_after for c in certificates[:-1]):
+    if sub is SubIndication.CERTIFICATE_CHAIN_GENERAL_FAILURE and any(
+        moment > c.not_valid_after for c in certificates[:-1]
+    ):
         return SubIndication.OUT_OF_BOUNDS_NO_POE
     return SubIndication.TRY_LATER if sub is SubIndication.NO_POE else sub
 
@@ -349,7 +364,9 @@ def _manager(anchors: tuple[bytes, ...]) -> SimpleTrustManager:
     return SimpleTrustManager.build(trust_roots=[parse_certificate(der) for der in anchors])
 
 
-def _usable_revocation(path: tuple[bytes, ...], moment: datetime, case: Circumstances) -> tuple[list[bytes], list[bytes]]:
+def _usable_revocation(
+    path: tuple[bytes, ...], moment: datetime, case: Circumstances
+) -> tuple[list[bytes], list[bytes]]:
     """Returns the CRLs and OCSP responses that may be relied on.
 
     Left out: what was issued after the leaf expired (authorities drop expired certificates from their lists) and what is signed by an
@@ -359,7 +376,11 @@ def _usable_revocation(path: tuple[bytes, ...], moment: datetime, case: Circumst
     issuer_names = {parse_certificate(der).subject.hashable: parse_certificate(der) for der in path[1:]}
 
     def proven(der: bytes, signer: x509.Certificate | None) -> bool:
-        return signer is None or signer.not_valid_after >= case.at or case.evidence.exists_since(der, case.at) <= signer.not_valid_after
+        return (
+            signer is None
+            or signer.not_valid_after >= case.at
+            or case.evidence.exists_since(der, case.at) <= signer.not_valid_after
+        )
 
     crls = []
     for der in case.evidence.crls:
@@ -371,7 +392,9 @@ def _usable_revocation(path: tuple[bytes, ...], moment: datetime, case: Circumst
     for der in case.evidence.ocsps:
         basic = parse_ocsp(der).basic_ocsp_response
         produced = basic["tbs_response_data"]["produced_at"].native
-        if not (speaks_of(der, leaf) and produced > leaf.not_valid_after) and proven(der, _responder(basic, issuer_names)):
+        if not (speaks_of(der, leaf) and produced > leaf.not_valid_after) and proven(
+            der, _responder(basic, issuer_names)
+        ):
             ocsps.append(der)
     return crls, ocsps
 

@@ -201,7 +201,9 @@ def digest_stream_of(chunks: Callable[[], Iterator[bytes]]) -> Callable[[str], b
 def has_attribute(signer_info: cms.SignerInfo, name: str, *, signed: bool) -> bool:
     """Returns whether an attribute is present."""
     try:
-        return any(True for _ in find_cms_attribute_iter(signer_info["signed_attrs" if signed else "unsigned_attrs"], name))
+        return any(
+            True for _ in find_cms_attribute_iter(signer_info["signed_attrs" if signed else "unsigned_attrs"], name)
+        )
     except UNREADABLE:
         return False
 
@@ -297,4 +299,3 @@ def verify_countersignature(
 def dump_token(token: cms.SignedData) -> bytes:
     """Returns a time-stamp token as the ContentInfo that other tools expect in a file."""
     return bytes(cms.ContentInfo({"content_type": "signed_data", "content": token}).dump())
-

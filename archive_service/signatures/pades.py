@@ -77,7 +77,9 @@ class _Found:
 
     @property
     def sound(self) -> bool:
-        return not self.reasons and self.coverage is not None and self.coverage >= SignatureCoverageLevel.ENTIRE_REVISION
+        return (
+            not self.reasons and self.coverage is not None and self.coverage >= SignatureCoverageLevel.ENTIRE_REVISION
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,7 +346,9 @@ def _signed(
 ) -> Signed:
     signer_info = embedded.signer_info
     if entry.sub_filter == PKCS7_SHA1:
-        view = cms_signatures.view_signer(embedded.signed_data, cms_signatures.encapsulated_digest(embedded.signed_data))
+        view = cms_signatures.view_signer(
+            embedded.signed_data, cms_signatures.encapsulated_digest(embedded.signed_data)
+        )
         content = bytes(embedded.signed_data["encap_content_info"]["content"].native or b"")
         if view.integrity is Integrity.INTACT and content != embedded.compute_digest("sha1"):
             view = replace(
@@ -408,7 +412,11 @@ def _level(
     entry: _Found, found: list[_Found], tokens: tuple[JudgedToken, ...], case: Circumstances
 ) -> SignatureLevel | None:
     """Returns the PAdES baseline level that the structure reaches (EN 319 142-1 clause 6); None for plain ISO 32000."""
-    if entry.sub_filter != PADES or entry.embedded is None or not cms_signatures.is_baseline(entry.embedded.signer_info):
+    if (
+        entry.sub_filter != PADES
+        or entry.embedded is None
+        or not cms_signatures.is_baseline(entry.embedded.signer_info)
+    ):
         return None
     later = [other for other in found if other.sub_filter == DOC_TIMESTAMP and other.revision > entry.revision]
     if not tokens and not later:
@@ -446,7 +454,9 @@ def _timestamp_report(entry: _Found, base: Signed, case: Circumstances) -> Signa
     )
 
 
-def _with_certificate(report: SignatureReport, certificate: Any, token: JudgedToken, case: Circumstances) -> SignatureReport:
+def _with_certificate(
+    report: SignatureReport, certificate: Any, token: JudgedToken, case: Circumstances
+) -> SignatureReport:
     if certificate is None:
         return report
     chain = token.chain
@@ -477,7 +487,12 @@ def _vouched(found: list[_Found], reports: list[SignatureReport]) -> list[Signat
             other
             for other, verdict in zip(found[index + 1 :], judged[index + 1 :], strict=True)
             if verdict.indication is Indication.TOTAL_PASSED
-            and other.changes in {ChangesAfterSigning.NONE, ChangesAfterSigning.VALIDATION_MATERIAL, ChangesAfterSigning.FORM_OR_SIGNATURE}
+            and other.changes
+            in {
+                ChangesAfterSigning.NONE,
+                ChangesAfterSigning.VALIDATION_MATERIAL,
+                ChangesAfterSigning.FORM_OR_SIGNATURE,
+            }
         ]
         if not later:
             judged[index] = replace(
@@ -521,4 +536,3 @@ def _unreadable(stream: BinaryIO, case: Circumstances, reason: Reason) -> PdfOut
         changes=ChangesAfterSigning.NOT_CHECKED,
     )
     return PdfOutcome(reports=(assess(signed, case),))
-

@@ -224,6 +224,8 @@ class SignatureReport:
     signer: str = ""
     signer_agency: str | None = None
     signer_title: str | None = None
+    signer_is_agency: bool = False
+    """The certificate names an organisation and no person."""
     certificate: CertificateSummary | None = None
     path: tuple[CertificateSummary, ...] = ()
     """Signer first, trust anchor last; empty when no path was found."""
@@ -304,7 +306,10 @@ class SignatureReport:
             ("ROW_PATH", " <- ".join(step.subject for step in self.path)),
             ("ROW_REVOCATION", word("REVOCATION", self.revocation.state)),
             ("ROW_ALGORITHMS", ", ".join(f"{use.use} {use.name} ({use.strength})" for use in self.algorithms)),
-            ("ROW_TIMESTAMPS", "; ".join(f"{s.kind} {_iso(s.time)} {s.authority} {s.indication}" for s in self.timestamps)),
+            (
+                "ROW_TIMESTAMPS",
+                "; ".join(f"{s.kind} {_iso(s.time)} {s.authority} {s.indication}" for s in self.timestamps),
+            ),
             ("ROW_JUDGED", f"{_iso(self.judged_at)}; {self.policy_id} {self.policy_version}"),
         ]
 

@@ -20,7 +20,16 @@ from archive_service.signatures.evidence import Evidence, material_name, parse_c
 from archive_service.signatures.report import RevocationState, RevocationSummary
 from archive_service.signatures.trust import parse_certificate
 
-HOLD_REASONS: Final = frozenset({"certificate_hold", "remove_from_crl"})
+_NOT_COMPUTABLE: Final = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    AssertionError,
+    NotImplementedError,
+    OverflowError,
+)
+"""What pyHanko raises when a key is not of the algorithm's kind (AssertionError) or parameters are malformed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +53,9 @@ def statements(certificate: x509.Certificate, issuer: x509.Certificate, evidence
 
 def summary(certificate: x509.Certificate, found: list[Statement], at: datetime) -> RevocationSummary:
     """Returns the revocation status at `at` for the report."""
-    revoked = min((s for s in found if s.revoked_at and s.revoked_at <= at), key=lambda s: s.revoked_at or at, default=None)
+    revoked = min(
+        (s for s in found if s.revoked_at and s.revoked_at <= at), key=lambda s: s.revoked_at or at, default=None
+    )
     names = tuple(statement.evidence for statement in found)
     if revoked:
         return RevocationSummary(
@@ -102,7 +113,9 @@ def _names(cert_id: ocsp.CertId, certificate: x509.Certificate, issuer: x509.Cer
     try:
         algorithm = cert_id["hash_algorithm"]["algorithm"].native
         name_hash = hashlib.new(algorithm, issuer.subject.dump()).digest()
-        key_hash = hashlib.new(algorithm, bytes(issuer["tbs_certificate"]["subject_public_key_info"]["public_key"])).digest()
+        key_hash = hashlib.new(
+            algorithm, bytes(issuer["tbs_certificate"]["subject_public_key_info"]["public_key"])
+        ).digest()
     except ValueError:
         return False
     return bool(cert_id["issuer_name_hash"].native == name_hash and cert_id["issuer_key_hash"].native == key_hash)
@@ -112,7 +125,7 @@ def verifies(signature: bytes, content: bytes, key: keys.PublicKeyInfo, algorith
     """Returns whether a raw signature over `content` verifies; an algorithm that cannot be computed does not."""
     try:
         DEFAULT_SIGNATURE_VALIDATOR.validate_signature(signature, content, key, algorithm)
-    except (InvalidSignature, UnsupportedAlgorithm, ValidationError, ValueError, TypeError, KeyError, AttributeError):
+    except (InvalidSignature, UnsupportedAlgorithm, ValidationError, *_NOT_COMPUTABLE):
         return False
     return True
 

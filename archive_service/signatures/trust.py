@@ -117,7 +117,9 @@ class TrustStore:
         """Returns the scheme under which a certificate is an anchor."""
         return next((entry.scheme for entry in self.anchors if entry.der == der), None)
 
-    def with_material(self, *, intermediates: Iterable[bytes], crls: Iterable[bytes], ocsps: Iterable[bytes]) -> "TrustStore":
+    def with_material(
+        self, *, intermediates: Iterable[bytes], crls: Iterable[bytes], ocsps: Iterable[bytes]
+    ) -> "TrustStore":
         """Returns a store that also knows helper certificates and revocation information; its digest stays."""
         return replace(
             self,
@@ -136,7 +138,12 @@ def parse_certificate(der: bytes) -> x509.Certificate:
     """
     certificate = x509.Certificate.load(der, strict=True)
     # asn1crypto parses lazily: touch the parts that path building reads, so that a malformed one fails here
-    _ = (certificate.subject.hashable, certificate.issuer.hashable, certificate.serial_number, certificate.not_valid_after)
+    _ = (
+        certificate.subject.hashable,
+        certificate.issuer.hashable,
+        certificate.serial_number,
+        certificate.not_valid_after,
+    )
     return certificate
 
 
@@ -170,7 +177,11 @@ def _load(folder: Path, _fingerprint: tuple[tuple[str, int, int], ...]) -> Trust
     unreadable: list[str] = []
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        if not path.is_file() or path.suffix.lower() not in _CERTIFICATE_SUFFIXES or relative.parts[0] == REVOCATION_FOLDER:
+        if (
+            not path.is_file()
+            or path.suffix.lower() not in _CERTIFICATE_SUFFIXES
+            or relative.parts[0] == REVOCATION_FOLDER
+        ):
             continue
         try:
             found = certificates_in(_read(path, MAX_CERTIFICATE_FILE_BYTES))
@@ -237,7 +248,9 @@ def _aware(value: datetime | None) -> datetime | None:
     return require_aware(value).astimezone(UTC)
 
 
-def add(folder: Path, content: bytes, *, scheme: str, effective_from: datetime | None = None) -> tuple[TrustAnchorEntry, ...]:
+def add(
+    folder: Path, content: bytes, *, scheme: str, effective_from: datetime | None = None
+) -> tuple[TrustAnchorEntry, ...]:
     """Adds the certificates in `content` (PEM or DER) as anchors of `scheme`; returns them.
 
     Raises:

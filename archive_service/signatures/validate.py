@@ -75,7 +75,9 @@ def validate_file(  # noqa: PLR0913 - the question has these parts
 
         outcome = check_pdf(path, case, file_known_since=_file_known_since(path, proofs))
         return SignatureCheck(
-            reports=outcome.reports, material=evidence.as_files() if outcome.reports else {}, not_checked=outcome.not_checked
+            reports=outcome.reports,
+            material=evidence.as_files() if outcome.reports else {},
+            not_checked=outcome.not_checked,
         )
     return SignatureCheck()
 

@@ -1,0 +1,125 @@
+"""What a signature check means for a dossier: findings, weighed by the signature policy (R033, R034)."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from archive_service.dossier import Component
+from archive_service.findings import Finding, Severity
+from archive_service.signatures.policy import RoleRequirement, SignaturePolicy, SignerType
+from archive_service.signatures.report import (
+    ChangesAfterSigning,
+    Indication,
+    SignatureCheck,
+    SignatureReport,
+    SubIndication,
+)
+
+_CODES: Final = {
+    SubIndication.REVOKED_NO_POE: "SIGNATURE_CERTIFICATE_REVOKED",
+    SubIndication.REVOKED_CA_NO_POE: "SIGNATURE_CERTIFICATE_REVOKED",
+    SubIndication.REVOKED: "SIGNATURE_CERTIFICATE_REVOKED",
+    SubIndication.OUT_OF_BOUNDS_NO_POE: "SIGNATURE_EXPIRED",
+    SubIndication.OUT_OF_BOUNDS_NOT_REVOKED: "SIGNATURE_EXPIRED",
+    SubIndication.EXPIRED: "SIGNATURE_EXPIRED",
+    SubIndication.NO_CERTIFICATE_CHAIN_FOUND: "SIGNATURE_UNTRUSTED",
+    SubIndication.TRY_LATER: "SIGNATURE_REVOCATION_UNKNOWN",
+    SubIndication.REVOCATION_OUT_OF_BOUNDS_NO_POE: "SIGNATURE_REVOCATION_UNKNOWN",
+    SubIndication.CRYPTO_CONSTRAINTS_FAILURE: "SIGNATURE_ALGORITHM_WEAK",
+    SubIndication.CRYPTO_CONSTRAINTS_FAILURE_NO_POE: "SIGNATURE_ALGORITHM_WEAK",
+}
+
+_CHANGE_REASONS: Final = frozenset(
+    {"CONTENT_CHANGED", "CHANGE_NOT_PERMITTED", "CHANGES_NOT_VOUCHED", "BYTES_AFTER_END"}
+)
+
+
+def findings_for(
+    check: SignatureCheck, *, component: Component | None, policy: SignaturePolicy, language: str = "vi"
+) -> tuple[Finding, ...]:
+    """Returns every finding of a check, in order of the signatures; reasons inside texts are in `language`.
+
+    Args:
+        check: the file's signature check.
+        component: the dossier component the file is, None for a file on its own.
+        policy: weighs the findings and says which roles must be signed.
+        language: "vi" or "en".
+    """
+    location = component.id if component else ""
+    found: list[Finding] = []
+    for report in check.reports:
+        found += _of_report(report, location, policy, language)
+    found += [_finding("SIGNATURE_NOT_CHECKED", location, policy, {"reason": reason}) for reason in check.not_checked]
+    if component is not None:
+        found += _of_requirements(check, component, policy)
+    return tuple(found)
+
+
+def _finding(
+    code: str, location: str, policy: SignaturePolicy, params: dict[str, str], severity: Severity | None = None
+) -> Finding:
+    return Finding(code=code, location=location, params=params, severity_override=policy.severity.get(code, severity))
+
+
+def _of_report(report: SignatureReport, location: str, policy: SignaturePolicy, language: str) -> Iterator[Finding]:
+    params = {
+        "signer": report.signer or "?",
+        "sub": report.sub_indication or "",
+        "reason": " ".join(reason.text(language) for reason in report.reasons) or "-",
+        "date": _date(report),
+        "time": report.signing_time.isoformat() if report.signing_time else "?",
+        "coverage": report.coverage,
+        "field": report.field_name or "",
+    }
+    if report.indication is Indication.TOTAL_PASSED:
+        if report.expired_since:
+            severity = None if policy.accept_expired_but_provable else Severity.ERROR
+            yield Finding(
+                code="SIGNATURE_EXPIRED_PROVABLE",
+                location=location,
+                params=params,
+                severity_override=severity or policy.severity.get("SIGNATURE_EXPIRED_PROVABLE"),
+            )
+        if not report.covers_whole_file and report.changes_after_signing is ChangesAfterSigning.NOT_APPLICABLE:
+            yield _finding("SIGNATURE_COVERAGE_PARTIAL", location, policy, params)
+        return
+    if report.indication is Indication.TOTAL_FAILED:
+        revoked = report.sub_indication is SubIndication.REVOKED
+        yield _finding("SIGNATURE_CERTIFICATE_REVOKED" if revoked else "SIGNATURE_FORGED", location, policy, params)
+        return
+    severity = policy.severity_for_indeterminate(report.sub_indication)
+    changed = any(reason.code in _CHANGE_REASONS for reason in report.reasons)
+    code = "SIGNATURE_CONTENT_CHANGED_AFTER" if changed else "SIGNATURE_INDETERMINATE"
+    if not changed and report.sub_indication is not None:
+        code = _CODES.get(report.sub_indication, code)
+    yield _finding(code, location, policy, params, severity)
+
+
+def _date(report: SignatureReport) -> str:
+    if report.revocation.revoked_at:
+        return report.revocation.revoked_at.isoformat()
+    return report.certificate.not_after.date().isoformat() if report.certificate else "?"
+
+
+def _of_requirements(check: SignatureCheck, component: Component, policy: SignaturePolicy) -> Iterator[Finding]:
+    for requirement in policy.requirements:
+        if _applies(requirement, component) and not any(_satisfies(report, requirement) for report in check.reports):
+            yield Finding(
+                code=requirement.finding,
+                location=component.id,
+                params={"role": component.role.value, "basis": requirement.basis},
+                severity_override=requirement.severity,
+            )
+
+
+def _applies(requirement: RoleRequirement, component: Component) -> bool:
+    origin = not requirement.origins or component.origin.value in requirement.origins
+    return requirement.role == component.role.value and origin
+
+
+def _satisfies(report: SignatureReport, requirement: RoleRequirement) -> bool:
+    """Returns whether a signature counts for a role: a forged one never does, an undecided one is weighed by its own finding."""
+    if report.indication is Indication.TOTAL_FAILED or report.certificate is None:
+        return False
+    if requirement.signer is SignerType.ANY:
+        return True
+    return (requirement.signer is SignerType.AGENCY) is report.signer_is_agency
