@@ -167,8 +167,9 @@ class Store(Protocol):
     def list(self, prefix: str = "", *, start_after: StoreKey | None = None) -> Iterator[StoredObject]:
         """Yields the newest version of every object whose key starts with `prefix`, in bounded memory.
 
-        The order is the location's own but always the same; `start_after` continues after that key in it. Objects
-        written or deleted meanwhile may or may not appear. Unfinished writes never do.
+        The order is the location's own and does not change; `start_after` continues after that key in it. Nothing that
+        was there all the time is left out; a server may give a key near `start_after` once more. Objects written or
+        deleted meanwhile may or may not appear. Unfinished writes never do.
         """
 
     def versions(self, key: StoreKey) -> tuple[StoredObject, ...]:
