@@ -1,7 +1,8 @@
 """What a certified paper copy says about itself, and the words it says it with (R105-R108, R113)."""
 
 import hashlib
-from dataclasses import dataclass
+import unicodedata
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
@@ -21,6 +22,13 @@ SHEET_CODE_HEX: Final = 16
 """Hex digits of a sheet code on paper: 64 bits, more than anyone can try against the verification page."""
 
 
+MAX_LINE_CHARACTERS: Final = 200
+"""Two lines of the footer; no name of an agency or a system is longer."""
+
+MAX_TITLE_CHARACTERS: Final = 1000
+"""As long as a title in dossier.json may be."""
+
+
 class CopyForm(StrEnum):
     """Forms of copy (NĐ 30/2020 Điều 25)."""
 
@@ -36,8 +44,10 @@ class CopyForm(StrEnum):
 class CopyMarks:
     """Everything printed on a certified paper copy besides the original's pages.
 
+    Texts are single lines; what is longer than a sheet can hold is refused here or by the renderer, never cut.
+
     Raises:
-        ValueError: `issued_at` is naive or `number` is below 1.
+        ValueError: `issued_at` is naive, `number` is below 1, or a text is empty, too long or has control characters.
     """
 
     copy_code: str
@@ -91,6 +101,12 @@ class CopyMarks:
         require_aware(self.issued_at)
         if self.number < 1:
             raise ValueError(f"copies are numbered from 1, got {self.number}")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            lines = value if isinstance(value, tuple) else (value,)
+            for line in lines:
+                if isinstance(line, str) and not isinstance(line, StrEnum):
+                    _require_line(field.name, line)
 
     @property
     def number_text(self) -> str:
@@ -111,6 +127,14 @@ class CopyMarks:
         told = f"{self.copy_code}\x00{self.original_digest}\x00{sheet}".encode()
         code = hashlib.sha256(SHEET_CODE_PREFIX + told).hexdigest()[:SHEET_CODE_HEX]
         return "-".join(code[start : start + 4] for start in range(0, SHEET_CODE_HEX, 4))
+
+
+def _require_line(name: str, line: str) -> None:
+    limit = MAX_TITLE_CHARACTERS if name == "document_title" else MAX_LINE_CHARACTERS
+    if not 0 < len(line.strip()) <= limit:
+        raise ValueError(f"{name}: 1 to {limit} characters are needed, got {len(line)}")
+    if any(unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} for char in line):
+        raise ValueError(f"{name}: control, invisible and unassigned characters are not printed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

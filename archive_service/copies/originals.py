@@ -46,7 +46,7 @@ PLAUSIBLE_DPI: Final = (30.0, 2400.0)
 _PDF_HEAD_BYTES: Final = 1024
 """The header may stand anywhere in the first 1024 bytes (ISO 32000-1 annex H.3)."""
 
-_ODD_PDF: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RuntimeError)
+ODD_PDF: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RuntimeError)
 """What pikepdf raises besides its own errors when objects are of another kind than they should be."""
 
 _PDFIUM: Final = threading.Lock()
@@ -98,7 +98,7 @@ def _open_pdf(path: Path) -> "Iterator[pikepdf.Pdf]":
         pdf = pikepdf.open(path)
     except pikepdf.PasswordError as exc:
         raise CopyNotPossible("the original is encrypted", reason="encrypted") from exc
-    except (pikepdf.PdfError, *_ODD_PDF) as exc:
+    except (pikepdf.PdfError, *ODD_PDF) as exc:
         raise CopyNotPossible(f"the original cannot be read as PDF: {exc}", reason="damaged") from exc
     with pdf:
         try:
@@ -106,7 +106,7 @@ def _open_pdf(path: Path) -> "Iterator[pikepdf.Pdf]":
             _draw_annotations(pdf)
             for page in pdf.pages:
                 _show_crop_box(page)
-        except (pikepdf.PdfError, *_ODD_PDF) as exc:
+        except (pikepdf.PdfError, *ODD_PDF) as exc:
             raise CopyNotPossible(f"the original's pages cannot be read: {exc}", reason="damaged") from exc
         yield pdf
 
@@ -218,7 +218,7 @@ def _open_image(path: Path) -> "Iterator[pikepdf.Pdf]":
             raise CopyNotPossible("the original is neither PDF nor JPEG, PNG or TIFF", reason="unknown_format") from exc
         except Image.DecompressionBombError as exc:
             raise CopyNotPossible(f"the original is too large an image: {exc}", reason="image_too_large") from exc
-        except (OSError, SyntaxError, EOFError, *_ODD_PDF) as exc:
+        except (OSError, SyntaxError, EOFError, *ODD_PDF) as exc:
             raise CopyNotPossible(f"the original cannot be read as an image: {exc}", reason="damaged") from exc
         yield pdf
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from archive_service.copies.marks import CopyForm, CopyMarks, CopyWords, default_words, load_words
 from archive_service.copies.originals import (
+    ODD_PDF,
     CopyNotPossible,
     PageSize,
     content_bottom,
@@ -119,8 +120,8 @@ def render_certified_copy(
         placed = [_place(size) for size in sizes]
         free_from = content_bottom(original, len(sizes) - 1) if is_pdf(original) else None
         pdf_a, note = _pdf_a_claim(source, from_pdf=is_pdf(original), checked=original_is_pdf_a)
-        sheets = _typeset(_sheets(marks, words, placed, free_from), marks, pdf_a=pdf_a)
-        page_count, (digest, size_bytes) = _assemble(sheets, source, placed, target)
+        sheets = _typeset(_sheets(marks, words, placed, free_from), marks)
+        page_count, (digest, size_bytes) = _assemble(sheets, source, placed, target, claim_pdf_a=pdf_a)
     return RenderedCopy(
         page_count=page_count,
         original_page_count=len(placed),
@@ -305,7 +306,8 @@ def _fonts() -> Any:
     return typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=folders)
 
 
-def _typeset(sheets: dict[str, Any], marks: CopyMarks, *, pdf_a: bool) -> bytes:
+def _typeset(sheets: dict[str, Any], marks: CopyMarks) -> bytes:
+    """Returns the sheets as PDF/A-2b, for which typst refuses a character without a glyph instead of printing a box."""
     import typst
 
     template = resources.files("archive_service.copies").joinpath("templates", "copy.typ").read_bytes()
@@ -314,7 +316,7 @@ def _typeset(sheets: dict[str, Any], marks: CopyMarks, *, pdf_a: bool) -> bytes:
             template,
             font_paths=_fonts(),
             sys_inputs={"sheets": json.dumps(sheets, ensure_ascii=False)},
-            pdf_standards="a-2b" if pdf_a else "1.7",
+            pdf_standards="a-2b",
             pdf_tags=False,
             timestamp=int(marks.issued_at.timestamp()),
         )
@@ -326,23 +328,36 @@ def _typeset(sheets: dict[str, Any], marks: CopyMarks, *, pdf_a: bool) -> bytes:
 
 
 def _assemble(
-    sheets: bytes, source: "pikepdf.Pdf", placed: list[_Placed], target: BinaryIO
+    sheets: bytes, source: "pikepdf.Pdf", placed: list[_Placed], target: BinaryIO, *, claim_pdf_a: bool
 ) -> tuple[int, tuple[Digest, int]]:
+    """Places the pages on the sheets and writes the copy; returns the number of sheets, digest and size in bytes."""
     import pikepdf
 
+    running = RunningDigest()
     with pikepdf.open(BytesIO(sheets)) as copy, tempfile.TemporaryFile() as made:
-        if (layers := source.Root.get("/OCProperties")) is not None:  # without it, hidden layers would show
-            copy.Root.OCProperties = copy.copy_foreign(layers)
-        for sheet, page, place in zip(copy.pages, source.pages, placed, strict=False):
-            sheet.add_underlay(page, _rectangle(place))
+        if not claim_pdf_a:
+            _withdraw_pdf_a_claim(copy)
+        try:
+            if (layers := source.Root.get("/OCProperties")) is not None:  # without it, hidden layers would show
+                copy.Root.OCProperties = copy.copy_foreign(layers)
+            for sheet, page, place in zip(copy.pages, source.pages, placed, strict=False):
+                sheet.add_underlay(page, _rectangle(place))
+            copy.save(made, deterministic_id=True, object_stream_mode=pikepdf.ObjectStreamMode.generate)
+        except (pikepdf.PdfError, *ODD_PDF) as exc:
+            raise CopyNotPossible(f"the original's pages cannot be placed: {exc}", reason="damaged") from exc
         page_count = len(copy.pages)
-        copy.save(made, deterministic_id=True, object_stream_mode=pikepdf.ObjectStreamMode.generate)
         made.seek(0)
-        running = RunningDigest()
         for chunk in chunks(made):
             running.update(chunk)
             target.write(chunk)
     return page_count, (running.digest(), running.size_bytes)
+
+
+def _withdraw_pdf_a_claim(copy: "pikepdf.Pdf") -> None:
+    with copy.open_metadata(set_pikepdf_as_editor=False, update_docinfo=False) as metadata:
+        for claim in ("pdfaid:part", "pdfaid:conformance"):
+            if claim in metadata:
+                del metadata[claim]
 
 
 def _rectangle(place: _Placed) -> "pikepdf.Rectangle":
