@@ -93,7 +93,9 @@ def _sqlite_on_connect(connection: sqlite3.Connection, _record: Any) -> None:  #
     # The driver must not open transactions by itself: _sqlite_on_begin does, with the right kind.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={SQLITE_BUSY_S * 1000}"):
+    # recursive_triggers: without it INSERT OR REPLACE deletes a row unseen by the triggers of append-only tables.
+    pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON")
+    for pragma in (*pragmas, f"busy_timeout={SQLITE_BUSY_S * 1000}"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

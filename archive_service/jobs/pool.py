@@ -44,7 +44,7 @@ class _Slot:
     """One place in the group and the process in it."""
 
     def __init__(self) -> None:
-        self.process: "SpawnProcess | None" = None
+        self.process: SpawnProcess | None = None
         self.started_s = 0.0
         self.start_at_s = 0.0
         self.pause_s = RESTART_FIRST_S

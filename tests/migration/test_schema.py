@@ -1,0 +1,89 @@
+"""Migrations: the upgraded schema is the schema the code declares, on both engines, from empty and repeatedly."""
+
+import threading
+from datetime import datetime
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from archive_service import migrations
+from archive_service.db import Database
+from archive_service.models import Base
+from tests.builders import new_submission
+from tests.postgres_server import PostgresServer
+
+
+def test_the_upgraded_schema_equals_the_models(database: Database) -> None:
+    with database.engine.connect() as connection:
+        options = {"compare_type": True, "compare_server_default": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_every_check_and_partial_index_of_the_models_is_there(database: Database) -> None:
+    """Autogenerate compares neither CHECK constraints nor the WHERE of an index, so their names are compared here."""
+    inspector = inspect(database.engine)
+    for table in Base.metadata.sorted_tables:
+        declared = {str(check.name) for check in table.constraints if type(check).__name__ == "CheckConstraint"}
+        found = {str(check["name"]) for check in inspector.get_check_constraints(table.name)}
+        assert declared <= found, table.name
+        partial = {
+            str(index.name) for index in table.indexes if index.dialect_options["postgresql"]["where"] is not None
+        }
+        option = "sqlite_where" if database.is_sqlite else "postgresql_where"
+        indexes = inspector.get_indexes(table.name)
+        conditional = {
+            str(index["name"]) for index in indexes if index.get("dialect_options", {}).get(option) is not None
+        }
+        assert partial == conditional, table.name
+
+
+def test_upgrading_again_changes_nothing(database: Database, at: datetime) -> None:
+    with database.write() as session:
+        new_submission(session, at)
+    assert migrations.upgrade(database) == migrations.head_revision() == migrations.current_revision(database)
+    with database.read() as session:
+        assert session.execute(text("SELECT count(*) FROM submission")).scalar_one() == 1
+
+
+def test_an_empty_database_has_no_revision(tmp_path, postgres_server: PostgresServer) -> None:
+    empty = postgres_server.create()
+    for url in (f"sqlite:///{tmp_path / 'empty.db'}", empty.render_as_string(hide_password=False)):
+        database = Database(url)
+        assert migrations.current_revision(database) is None
+        database.close()
+    postgres_server.drop(empty)
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_processes_that_start_together_migrate_once(engine: str, tmp_path, request: pytest.FixtureRequest) -> None:
+    if engine == "sqlite":
+        url, server, created = f"sqlite:///{tmp_path / 'new.db'}", None, None
+    else:
+        server = request.getfixturevalue("postgres_server")
+        created = server.create()
+        url = created.render_as_string(hide_password=False)
+    databases = [Database(url) for _ in range(3)]
+    failures: list[Exception] = []
+    barrier = threading.Barrier(3)
+
+    def start(database: Database) -> None:
+        barrier.wait()
+        try:
+            migrations.upgrade(database)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the test reports it
+            failures.append(exc)
+
+    threads = [threading.Thread(target=start, args=(database,)) for database in databases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert migrations.current_revision(databases[0]) == migrations.head_revision()
+    for database in databases:
+        database.close()
+    if server is not None:
+        server.drop(created)
