@@ -198,8 +198,8 @@ def release_expired(session: Session, at: datetime, *, max_attempts: int) -> int
     rows = session.scalars(expired).all()
     for row in rows:
         error = f"worker {row.lease_owner} fell silent in try {row.attempts}; its lease ended {row.lease_until}"
-        pause_s = backoff_s(row.attempts - 1) if row.attempts > 1 else 0.0
         parked = row.attempts >= max_attempts
+        pause_s = backoff_s(row.attempts - 1) if row.attempts > 1 and not parked else 0.0
         row.state = JobState.PARKED if parked else JobState.READY
         row.run_at = at + timedelta(seconds=pause_s)
         row.finished_at = at if parked else None
@@ -256,7 +256,7 @@ def list_jobs(session: Session, state: JobState, *, after: UUID | None = None, l
 def count_jobs(session: Session) -> dict[JobState, int]:
     """Returns how many jobs are in each state that is not DONE."""
     query = select(Job.state, func.count()).where(Job.state != JobState.DONE).group_by(Job.state)
-    counts = dict(session.execute(query).tuples().all())
+    counts = {row[0]: row[1] for row in session.execute(query)}
     return {state: counts.get(state, 0) for state in (JobState.READY, JobState.RUNNING, JobState.PARKED)}
 
 
