@@ -1,4 +1,4 @@
-"""The job queue on both engines: one worker per job, takeover, tries, parking, and nothing written without the lease."""
+"""The job queue on both engines: one worker per job, takeover, tries, parking, nothing written without the lease."""
 
 import threading
 from collections import Counter
@@ -183,8 +183,7 @@ def test_errors_are_tried_again_later_and_parked_at_last(database: Database, at:
         assert _claim(database, now) is None
         now = row.run_at
     with database.write() as session:
-        job = queue.claim(session, "a", now, LEASE_S)
-        assert job is not None
+        job = _claim_in(session, now)
         assert (
             queue.retry(session, job, "Traceback …\nValueError: the last line", now, max_attempts=3) is JobState.PARKED
         )
