@@ -4,6 +4,7 @@ Path building is ours and bounded; validating a path (RFC 5280, revocation, algo
 """
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -38,6 +39,10 @@ MAX_PATHS: Final = 8
 """Paths tried for one certificate; cross-certification gives two or three."""
 MAX_EDGES: Final = 200
 """Issuer signatures verified while building paths for one certificate."""
+
+for _name_of_logger in ("pyhanko", "pyhanko_certvalidator"):
+    # pyHanko logs each refused certificate with a traceback; what it says is in the report, and hostile files must not fill logs
+    logging.getLogger(_name_of_logger).setLevel(logging.CRITICAL)
 
 
 class Purpose(StrEnum):

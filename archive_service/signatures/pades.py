@@ -185,16 +185,14 @@ def _examine(entry: _Found, reader: PdfFileReader, stream: BinaryIO) -> None:
 
 
 def _changes(embedded: EmbeddedPdfSignature, reasons: list[Reason]) -> ChangesAfterSigning:
-    result = embedded.diff_result
-    if isinstance(result, SuspiciousModification):
-        reasons.append(Reason(code="CONTENT_CHANGED", params={"detail": str(result)[:300]}))
-        return ChangesAfterSigning.SUSPICIOUS
-    if not isinstance(result, DiffResult):
-        reasons.append(Reason(code="CONTENT_CHANGED", params={"detail": "-"}))
-        return ChangesAfterSigning.NOT_CHECKED
-    level = result.modification_level
-    if not embedded.summarise_integrity_info()["docmdp_ok"]:
+    result: Any = embedded.diff_result
+    if not embedded.summarise_integrity_info()["docmdp_ok"] and embedded.docmdp_level is not None:
         reasons.append(Reason(code="CHANGE_NOT_PERMITTED"))
+    if not isinstance(result, DiffResult):
+        reasons.append(Reason(code="CONTENT_CHANGED", params={"detail": str(result or "-")[:300]}))
+        suspicious = isinstance(result, SuspiciousModification)
+        return ChangesAfterSigning.SUSPICIOUS if suspicious else ChangesAfterSigning.NOT_CHECKED
+    level = result.modification_level
     return {
         ModificationLevel.NONE: ChangesAfterSigning.NONE,
         ModificationLevel.LTA_UPDATES: ChangesAfterSigning.VALIDATION_MATERIAL,
