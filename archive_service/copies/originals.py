@@ -8,6 +8,7 @@ be odd ends in `CopyNotPossible` with a reason.
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -99,7 +100,9 @@ def _open_pdf(path: Path) -> "Iterator[pikepdf.Pdf]":
     except pikepdf.PasswordError as exc:
         raise CopyNotPossible("the original is encrypted", reason="encrypted") from exc
     except (pikepdf.PdfError, *ODD_PDF) as exc:
-        raise CopyNotPossible(f"the original cannot be read as PDF: {exc}", reason="damaged") from exc
+        reason = "encrypted" if "encrypt" in str(exc).lower() else "damaged"  # by a scheme that qpdf does not know
+        message = str(exc).replace(str(path), "").strip(" :")
+        raise CopyNotPossible(f"the original cannot be read as PDF: {message}", reason=reason) from exc
     with pdf:
         try:
             _refuse_unusable(pdf)
@@ -166,17 +169,25 @@ _WHITE: Final = 253
 """Grey values from here on count as empty paper."""
 
 
-def content_bottom(path: Path, page_index: int) -> float | None:
-    """Returns how far down a page of a PDF is used, as a part of its height; None when it cannot be told."""
+def content_bottom(page: "pikepdf.Page") -> float | None:
+    """Returns how far down a page of an opened original is used, as a part of its height; None when it cannot be told.
+
+    What is measured is the page as it will be placed, drawn alone.
+    """
+    import pikepdf
     import pypdfium2
 
+    size = page_size(page)
+    with pikepdf.new() as alone:
+        alone.add_blank_page(page_size=(size.width, size.height)).add_underlay(page, None)
+        drawn = BytesIO()
+        alone.save(drawn)
     with _PDFIUM:
         try:
-            with pypdfium2.PdfDocument(path) as document:
-                page = document[page_index]
-                scale = min(_RENDER_DPI / 72, _RENDER_MAX_SIDE / max(page.get_size()))
-                bitmap = page.render(scale=scale, grayscale=True, may_draw_forms=True)
-                image = bitmap.to_pil().convert("L")
+            with pypdfium2.PdfDocument(drawn.getvalue()) as document:
+                only = document[0]
+                scale = min(_RENDER_DPI / 72, _RENDER_MAX_SIDE / max(only.get_size()))
+                image = only.render(scale=scale, grayscale=True).to_pil().convert("L")
         except (pypdfium2.PdfiumError, ValueError, MemoryError):
             return None
     used = image.point([255 if grey < _WHITE else 0 for grey in range(256)]).getbbox()

@@ -118,8 +118,9 @@ def render_certified_copy(
     with open_original(original) as source:
         sizes = [page_size(page) for page in source.pages]
         placed = [_place(size) for size in sizes]
-        free_from = content_bottom(original, len(sizes) - 1) if is_pdf(original) else None
-        pdf_a, note = _pdf_a_claim(source, from_pdf=is_pdf(original), checked=original_is_pdf_a)
+        from_pdf = is_pdf(original)
+        free_from = content_bottom(source.pages[-1]) if from_pdf else None  # a scan's margins are never quite white
+        pdf_a, note = _pdf_a_claim(source, from_pdf=from_pdf, checked=original_is_pdf_a)
         sheets = _typeset(_sheets(marks, words, placed, free_from), marks)
         page_count, (digest, size_bytes) = _assemble(sheets, source, placed, target, claim_pdf_a=pdf_a)
     return RenderedCopy(
