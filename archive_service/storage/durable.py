@@ -74,21 +74,22 @@ def os_errors(action: str, name: str) -> Iterator[None]:
 def safe_join(root: Path, relative: str) -> Path:
     """Returns the path of `relative` below `root`, refusing every way out of it.
 
+    Below a root no folder may be a symbolic link, wherever it leads; the root itself may be reached through some.
+
     Raises:
-        UnsafeKey: empty, absolute, with NUL, backslash, empty parts, "." or "..", too long, or led out of `root` by a
-            symbolic link.
+        UnsafeKey: absolute, or with NUL, backslash, an empty part, "." or "..", or through a symbolic link.
     """
     parts = relative.split("/")
     if "\0" in relative or "\\" in relative or any(part in {"", ".", ".."} for part in parts):
         raise UnsafeKey(f"path {relative!r} is not allowed")
-    target = root.joinpath(*parts)
-    try:
-        outside = not Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(root))
-    except (OSError, ValueError) as exc:
-        raise UnsafeKey(f"path {relative!r} is not allowed: {exc}") from exc
-    if outside:
-        raise UnsafeKey(f"path {relative!r} leads out of its root through a symbolic link")
-    return target
+    folder = root
+    for part in parts[:-1]:
+        folder /= part
+        with os_errors("look at", part):
+            linked = folder.is_symlink()
+        if linked:
+            raise UnsafeKey(f"path {relative!r} leads through the symbolic link {part!r}")
+    return folder / parts[-1]
 
 
 def sync_directory(directory: Path) -> None:
@@ -117,9 +118,10 @@ def make_directories(directory: Path, *, root: Path | None = None) -> None:
     """
     missing = []
     current = directory
-    while not current.is_dir():
-        missing.append(current)
-        current = current.parent
+    with os_errors("look at folder", directory.name):
+        while not current.is_dir():
+            missing.append(current)
+            current = current.parent
     for folder in reversed(missing):
         with os_errors("make folder", folder.name), suppress(FileExistsError):  # another writer was faster
             folder.mkdir(mode=DIRECTORY_MODE)
@@ -142,13 +144,31 @@ class _TemporaryFile(io.FileIO):
         with os_errors("write", "temporary file"):
             return super().write(chunk)
 
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Moves the position."""
+        with os_errors("seek in", "temporary file"):
+            return super().seek(offset, whence)
 
-def _open_temporary(directory: Path) -> tuple[Path, _TemporaryFile]:
+    def tell(self) -> int:
+        """Returns the position."""
+        with os_errors("seek in", "temporary file"):
+            return super().tell()
+
+
+def _open_temporary(directory: Path) -> tuple[Path, BinaryIO]:
     """Returns a new temporary in `directory`; its name is random, so a leftover of a crash never stands in the way."""
     path = directory / f"{TEMPORARY_PREFIX}{secrets.token_hex(16)}"
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os_errors("make temporary file in", directory.name):
-        return path, _TemporaryFile(os.open(path, flags, 0o600), "w+b")
+        try:
+            return path, io.BufferedRandom(_TemporaryFile(path, "x+b", opener=_private), buffer_size=CHUNK_BYTES)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _private(path: str, flags: int) -> int:
+    """Opens for nobody else to read until the file is finished."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 class DurableFile:
@@ -169,9 +189,9 @@ class DurableFile:
         self.target = target
         self._replace = replace
         self._mode = mode
+        self._finished = False
         make_directories(target.parent, root=root)
-        self._temporary, raw = _open_temporary(target.parent)
-        self.file: BinaryIO = io.BufferedRandom(raw, buffer_size=CHUNK_BYTES)
+        self._temporary, self.file = _open_temporary(target.parent)
 
     def __enter__(self) -> Self:
         return self
@@ -211,6 +231,7 @@ class DurableFile:
     def _publish(self) -> None:
         if self._replace:
             self._temporary.replace(self.target)
+            self._finished = True
             return
         try:
             os.link(self._temporary, self.target, follow_symlinks=False)
@@ -219,9 +240,12 @@ class DurableFile:
 
     def abort(self) -> None:
         """Throws the temporary away; nothing happens after `commit`, and calling it twice is harmless."""
+        if self._finished:
+            return
+        self._finished = True
         with suppress(OSError, ArchiveError):  # closing flushes what is left; it is being thrown away
             self.file.close()
-        with suppress(OSError):  # gone by rename, or left for `sweep_temporaries`
+        with suppress(OSError):  # left for `sweep_temporaries`
             self._temporary.unlink()
 
 
@@ -253,7 +277,8 @@ def remove(path: Path) -> bool:
             found = True
         except (FileNotFoundError, NotADirectoryError):
             found = False
-    if path.parent.is_dir():  # also when absent: an earlier removal may have died before its flush
+        there = path.parent.is_dir()
+    if there:  # also when the file is absent: an earlier removal may have died before its flush
         sync_directory(path.parent)
     return found
 
@@ -271,8 +296,7 @@ def remove_flat_folder(folder: Path) -> None:
             with suppress(FileNotFoundError):  # another remover was faster
                 entry.unlink()
         folder.rmdir()
-    if folder.parent.is_dir():
-        sync_directory(folder.parent)
+    sync_directory(folder.parent)
 
 
 def newest_change(folder: Path) -> datetime | None:

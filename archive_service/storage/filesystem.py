@@ -84,7 +84,7 @@ class FilesystemStore:
         self._locks = root / "locks"
         self._now = now
         for folder in (self._objects, self._locks):
-            durable.make_directories(folder)
+            durable.make_directories(folder, root=root)
 
     @property
     def name(self) -> str:
@@ -263,7 +263,8 @@ class FilesystemStore:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
-            os.close(descriptor)
+            with suppress(OSError):  # the lock is given back even when closing reports an error
+                os.close(descriptor)
 
     def _retain(self, key: StoreKey, until: datetime | None) -> None:
         """Extends the lock; an earlier date changes nothing."""

