@@ -168,6 +168,7 @@ def parse_evidence_record(content: bytes) -> EvidenceRecord:
 
 
 def _record(content: bytes) -> EvidenceRecord:
+    to_der(content)  # asn1crypto reads lazily: this walks every value once, and bounds the depth
     raw = EvidenceRecordType.load(content, strict=True)
     if raw["version"].native != 1:
         raise EvidenceRecordInvalid(f"Evidence Record version {raw['version'].native}, 1 is read")

@@ -1,7 +1,7 @@
 """Verification of RFC 4998 Evidence Records, ours and other software's (sections 4.3 and 5.3).
 
 Where the RFC can be read in two ways, what deployed software writes is accepted:
-- a first list of one hash stands for itself (EU DSS, Bouncy Castle), or is hashed, as the letter of section 4.3 step 3 has it;
+- a first list of one hash stands for itself (EU DSS, Bouncy Castle), or is hashed (the letter of section 4.3 step 3);
 - time-stamps and sequences are hashed as they stand, or in DER;
 - a list may hold the hash of a whole group in place of its members' (section 4.2 step 3).
 The concatenation at a hash-tree renewal is h(i) then ha(i), unsorted (section 5.2 step 4; the RFC's figure 4 errs).

@@ -36,7 +36,7 @@ ASN1_NAMES: Final = {
     DigestAlgorithm.SHA_512: "sha512",
 }
 _GRANTED: Final = ("granted", "granted_with_mods")
-_LIBRARY_ERRORS: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
+LIBRARY_ERRORS: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
 """What asn1crypto raises on malformed input, lazily, wherever a field is first touched."""
 
 
@@ -51,7 +51,7 @@ def reading(what: str) -> Iterator[None]:
         yield
     except TimestampInvalid:
         raise
-    except (EvidenceInvalid, *_LIBRARY_ERRORS) as exc:
+    except (EvidenceInvalid, *LIBRARY_ERRORS) as exc:
         raise TimestampInvalid(f"{what} is malformed: {type(exc).__name__} {exc}") from exc
 
 

@@ -13,7 +13,7 @@ from asn1crypto import crl, pem, x509
 
 from archive_service.evidence.checks import Check, failed, passed, undecided
 from archive_service.evidence.errors import TimestampInvalid
-from archive_service.evidence.timestamps import TimestampToken, usage_problem
+from archive_service.evidence.timestamps import LIBRARY_ERRORS, TimestampToken, reading, usage_problem
 
 PATH_STEP: Final = "RFC 3161 2.3 certificate path"
 MAX_CERTIFICATES: Final = 64
@@ -45,7 +45,12 @@ def check_trust(
     crls: Iterable[crl.CertificateList] = (),
 ) -> Check:
     """Checks usage and path of `signer` at `at`; INDETERMINATE without anchors or outside the validity."""
-    if problem := usage_problem(signer):
+    try:
+        with reading("the signer's certificate"):
+            problem = usage_problem(signer)
+    except TimestampInvalid as exc:
+        problem = exc.message
+    if problem:
         return failed(PATH_STEP, "EVIDENCE_TSA_USAGE", subject, detail=problem)
     if not anchors:
         return undecided(PATH_STEP, "EVIDENCE_TSA_NO_ANCHOR", subject, signer=signer.subject.human_friendly)
@@ -63,20 +68,19 @@ def _checked_path(
 ) -> Check:
     from pyhanko_certvalidator import CertificateValidator, ValidationContext, errors
 
-    context = ValidationContext(
-        trust_roots=list(anchors),
-        other_certs=list(others),
-        crls=list(crls),
-        moment=at,
-        allow_fetching=False,
-        revocation_mode="soft-fail",
-        retroactive_revinfo=True,
-        weak_hash_algos=[],
-    )
-    validator = CertificateValidator(signer, validation_context=context)
     name = signer.subject.human_friendly
-    validate: Any = validator.async_validate_usage  # pyHanko leaves it unannotated
     try:
+        context = ValidationContext(
+            trust_roots=list(anchors),
+            other_certs=[item for item in others if _readable(item)],
+            crls=list(crls),
+            moment=at,
+            allow_fetching=False,
+            revocation_mode="soft-fail",
+            retroactive_revinfo=True,
+            weak_hash_algos=[],
+        )
+        validate: Any = CertificateValidator(signer, validation_context=context).async_validate_usage  # unannotated
         asyncio.run(validate(set(), {"time_stamping"}, extended_optional=False))
     except errors.RevokedError as exc:
         return failed(PATH_STEP, "EVIDENCE_TSA_REVOKED", subject, signer=name, detail=str(exc))
@@ -84,6 +88,16 @@ def _checked_path(
         return undecided(PATH_STEP, "EVIDENCE_TSA_OUT_OF_VALIDITY", subject, at=at.isoformat(), detail=str(exc))
     except (errors.PathBuildingError, errors.InsufficientRevinfoError) as exc:
         return undecided(PATH_STEP, "EVIDENCE_TSA_NO_PATH", subject, signer=name, detail=str(exc))
-    except (errors.PathError, errors.ValidationError, ValueError, TypeError, KeyError) as exc:
+    except (errors.PathError, errors.ValidationError, *LIBRARY_ERRORS) as exc:
         return failed(PATH_STEP, "EVIDENCE_TSA_PATH_INVALID", subject, signer=name, detail=str(exc))
     return passed(PATH_STEP, subject)
+
+
+def _readable(certificate: x509.Certificate) -> bool:
+    """Returns whether all of a certificate can be read; one that cannot is no part of a path."""
+    try:
+        certificate.native  # noqa: B018 - asn1crypto reads lazily
+        certificate.key_identifier  # noqa: B018
+    except LIBRARY_ERRORS:
+        return False
+    return True

@@ -1,7 +1,7 @@
 """Properties of the log: every proof holds, nothing else does, and growth in steps equals growth at once."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archive_service.evidence import merkle
@@ -49,12 +49,14 @@ def reference_root(leaves: list[bytes]) -> bytes:
     return merkle.node_hash(reference_root(leaves[:split]), reference_root(leaves[split:]))
 
 
+@settings(deadline=None)
 @given(sizes)
 def test_streaming_root_equals_the_definition(size: int) -> None:
     leaves = [leaf(number) for number in range(size)]
     assert merkle.root(leaves) == reference_root(leaves)
 
 
+@settings(deadline=None)
 @given(sizes, st.lists(st.integers(min_value=0, max_value=400), max_size=4), st.data())
 def test_every_proof_verifies_after_growth_in_steps(size: int, steps: list[int], data: st.DataObject) -> None:
     log = merkle.LogReader(size, grown(size, steps).read)
@@ -73,6 +75,7 @@ def test_every_proof_verifies_after_growth_in_steps(size: int, steps: list[int],
     )
 
 
+@settings(deadline=None)
 @given(sizes, st.data())
 def test_an_altered_inclusion_proof_fails(size: int, data: st.DataObject) -> None:
     log = merkle.LogReader(size, grown(size, []).read)
@@ -97,6 +100,7 @@ def test_an_altered_inclusion_proof_fails(size: int, data: st.DataObject) -> Non
         merkle.verify_inclusion(leaf=hashed, index=claimed, size=size, proof=proof, root=root)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=2, max_value=600), st.data())
 def test_a_rewritten_log_is_detected(size: int, data: st.DataObject) -> None:
     first = data.draw(st.integers(min_value=1, max_value=size - 1))
@@ -117,6 +121,7 @@ def test_a_rewritten_log_is_detected(size: int, data: st.DataObject) -> None:
         )
 
 
+@settings(deadline=None)
 @given(sizes, st.data())
 def test_proofs_of_any_bytes_raise_only_proof_errors(size: int, data: st.DataObject) -> None:
     hashes = st.binary(min_size=31, max_size=33)
@@ -129,6 +134,7 @@ def test_proofs_of_any_bytes_raise_only_proof_errors(size: int, data: st.DataObj
         )
 
 
+@settings(deadline=None)
 @given(sizes)
 def test_a_missing_or_short_tile_is_reported(size: int) -> None:
     tiles = grown(size, [])

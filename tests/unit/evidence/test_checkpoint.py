@@ -4,7 +4,7 @@ import base64
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archive_service.evidence.checkpoint import (
@@ -39,6 +39,7 @@ def test_a_checkpoint_reads_as_the_format_says() -> None:
     assert base64.b64decode(signature.split(" ")[2])[:4] == LOG.key.key_id
 
 
+@settings(deadline=None)
 @given(
     lines,
     st.integers(min_value=0, max_value=2**63 - 1),
@@ -151,6 +152,7 @@ def test_malformed_checkpoints_give_the_one_error(damaged: str | bytes) -> None:
         parse_checkpoint(damaged)
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), st.binary(), st.text("—\n +=AB01é\x00 ")))
 def test_any_input_gives_a_checkpoint_or_the_one_error(content: str | bytes) -> None:
     for parse in (parse_checkpoint, parse_note, parse_signature_lines):
@@ -158,6 +160,7 @@ def test_any_input_gives_a_checkpoint_or_the_one_error(content: str | bytes) -> 
             parse(content)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=len(GOOD) - 1), st.characters(exclude_categories=["Cs"]))
 def test_no_altered_character_survives(at: int, char: str) -> None:
     damaged = GOOD[:at] + char + GOOD[at + 1 :]

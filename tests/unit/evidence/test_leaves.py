@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archive_service.digests import digest_bytes
@@ -81,6 +81,7 @@ def test_time_zone_does_not_change_the_leaf() -> None:
     assert leaf_bytes(hanoi) == leaf_bytes(EVENT)
 
 
+@settings(deadline=None)
 @given(st.uuids(), st.integers(min_value=1), st.integers(min_value=0), st.binary())
 def test_aip_leaf_round_trip(record_id: UUID, version: int, size_bytes: int, content: bytes) -> None:
     leaf = AipLeaf(record_id=record_id, version=version, aip_digest=digest_bytes(content), size_bytes=size_bytes)
@@ -88,6 +89,7 @@ def test_aip_leaf_round_trip(record_id: UUID, version: int, size_bytes: int, con
         assert parse_leaf(leaf_bytes(leaf)) == leaf
 
 
+@settings(deadline=None)
 @given(st.uuids(), st.text(max_size=200), st.datetimes(timezones=st.just(UTC)))
 def test_event_leaf_round_trip(event_id: UUID, event_type: str, at: datetime) -> None:
     leaf = AuditEventLeaf(event_id=event_id, event_type=event_type, occurred_at=at, event_digest=digest_bytes(b""))

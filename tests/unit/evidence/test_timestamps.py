@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from asn1crypto import cms, pem, tsp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archive_service.digests import DigestAlgorithm, digest_bytes
@@ -96,6 +96,7 @@ def test_refusals_are_told_apart() -> None:
         parse_reply(TSA.reply(sha1.dump(force=True), at=AT, serial_number=1), REQUEST, at=AT)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=len(REPLY) - 1), st.integers(min_value=1, max_value=255))
 def test_no_altered_byte_gives_another_statement(at: int, mask: int) -> None:
     damaged = REPLY[:at] + bytes([REPLY[at] ^ mask]) + REPLY[at + 1 :]
@@ -106,6 +107,7 @@ def test_no_altered_byte_gives_another_statement(at: int, mask: int) -> None:
     assert (token.imprint, token.gen_time, token.serial_number) == (DIGEST.raw, AT, 7)  # a byte outside what is signed
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_raise_only_typed_errors(content: bytes) -> None:
     for parse in (parse_token, lambda value: parse_reply(value, REQUEST, at=AT)):
@@ -113,6 +115,7 @@ def test_any_bytes_raise_only_typed_errors(content: bytes) -> None:
             parse(content)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=len(REPLY) - 1))
 def test_a_cut_reply_is_refused(length: int) -> None:
     with pytest.raises((TimestampInvalid, TimestampRefused)):
