@@ -29,11 +29,8 @@ MAX_SIDE_PT: Final = 14_400.0
 MIN_SIDE_PT: Final = 3.0
 """Smallest page side in points (ISO 32000-1 annex C.2)."""
 
-MAX_IMAGE_PIXELS: Final = 120_000_000
-"""A0 at 300 dpi has 139 million.
-
-An uncompressed image of this size takes 360 MB, and larger ones are decompression bombs.
-"""
+MAX_IMAGE_PIXELS: Final = 89_000_000
+"""An A1 drawing at 300 dpi has 70 million; larger ones are treated as decompression bombs, as Pillow does by itself."""
 
 MAX_IMAGE_FRAMES: Final = 200
 """Pages of a multi-page TIFF; each is decoded into memory before it is written."""
@@ -54,7 +51,7 @@ _PDFIUM: Final = threading.Lock()
 """pypdfium2 is not thread-safe."""
 
 
-class CopyNotPossible(ArchiveError):  # noqa: N818 - named like its siblings in archive_service.errors
+class CopyNotPossible(ArchiveError):
     """No copy can be made of this original; `reason` says why in one word."""
 
     code: ClassVar[str] = "COPY_NOT_POSSIBLE"
@@ -99,7 +96,7 @@ def _open_pdf(path: Path) -> "Iterator[pikepdf.Pdf]":
         pdf = pikepdf.open(path)
     except pikepdf.PasswordError as exc:
         raise CopyNotPossible("the original is encrypted", reason="encrypted") from exc
-    except (pikepdf.PdfError, *ODD_PDF) as exc:
+    except (pikepdf.PikepdfError, *ODD_PDF) as exc:
         reason = "encrypted" if "encrypt" in str(exc).lower() else "damaged"  # by a scheme that qpdf does not know
         message = str(exc).replace(str(path), "").strip(" :")
         raise CopyNotPossible(f"the original cannot be read as PDF: {message}", reason=reason) from exc
@@ -109,7 +106,7 @@ def _open_pdf(path: Path) -> "Iterator[pikepdf.Pdf]":
             _draw_annotations(pdf)
             for page in pdf.pages:
                 _show_crop_box(page)
-        except (pikepdf.PdfError, *ODD_PDF) as exc:
+        except (pikepdf.PikepdfError, *ODD_PDF) as exc:
             raise CopyNotPossible(f"the original's pages cannot be read: {exc}", reason="damaged") from exc
         yield pdf
 
@@ -162,6 +159,22 @@ def page_size(page: "pikepdf.Page") -> PageSize:
     return PageSize(width=height, height=width) if turned else PageSize(width=width, height=height)
 
 
+def put_page(sheet: "pikepdf.Page", page: "pikepdf.Page", *, name: str, rectangle: "pikepdf.Rectangle") -> None:
+    """Draws a page under what the sheet already shows, turned upright, filling `rectangle` as far as its shape allows.
+
+    `name` must be new in the sheet's file: sheets may share their resources, and a given name keeps the bytes the same.
+    """
+    import pikepdf
+
+    form = page.as_form_xobject().with_same_owner_as(sheet.obj)
+    placed = sheet.add_resource(form, pikepdf.Name.XObject, pikepdf.Name(name), replace_existing=False)
+    drawing = sheet.calc_form_xobject_placement(
+        form, placed, rectangle, invert_transformations=True, allow_shrink=True, allow_expand=True
+    )
+    sheet.contents_add(drawing, prepend=True)
+    sheet.contents_coalesce()
+
+
 _RENDER_DPI: Final = 72
 _RENDER_MAX_SIDE: Final = 3000
 """Pixels; keeps the bitmap of the largest page below 10 MB."""
@@ -179,7 +192,8 @@ def content_bottom(page: "pikepdf.Page") -> float | None:
 
     size = page_size(page)
     with pikepdf.new() as alone:
-        alone.add_blank_page(page_size=(size.width, size.height)).add_underlay(page, None)
+        sheet = alone.add_blank_page(page_size=(size.width, size.height))
+        put_page(sheet, page, name="/Original", rectangle=pikepdf.Rectangle(0, 0, size.width, size.height))
         drawn = BytesIO()
         alone.save(drawn)
     with _PDFIUM:
@@ -227,7 +241,7 @@ def _open_image(path: Path) -> "Iterator[pikepdf.Pdf]":
                     _add_image_page(pdf, image, path)
         except UnidentifiedImageError as exc:
             raise CopyNotPossible("the original is neither PDF nor JPEG, PNG or TIFF", reason="unknown_format") from exc
-        except Image.DecompressionBombError as exc:
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
             raise CopyNotPossible(f"the original is too large an image: {exc}", reason="image_too_large") from exc
         except (OSError, SyntaxError, EOFError, *ODD_PDF) as exc:
             raise CopyNotPossible(f"the original cannot be read as an image: {exc}", reason="damaged") from exc

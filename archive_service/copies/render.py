@@ -24,6 +24,7 @@ from archive_service.copies.originals import (
     is_pdf,
     open_original,
     page_size,
+    put_page,
 )
 from archive_service.digests import Digest, RunningDigest, chunks, digest_stream
 from archive_service.errors import DigestMismatch
@@ -340,11 +341,11 @@ def _assemble(
             _withdraw_pdf_a_claim(copy)
         try:
             if (layers := source.Root.get("/OCProperties")) is not None:  # without it, hidden layers would show
-                copy.Root.OCProperties = copy.copy_foreign(layers)
-            for sheet, page, place in zip(copy.pages, source.pages, placed, strict=False):
-                sheet.add_underlay(page, _rectangle(place))
+                copy.Root.OCProperties = copy.copy_foreign(source.make_indirect(layers))
+            for index, place in enumerate(placed):
+                put_page(copy.pages[index], source.pages[index], name=f"/Original{index}", rectangle=_rectangle(place))
             copy.save(made, deterministic_id=True, object_stream_mode=pikepdf.ObjectStreamMode.generate)
-        except (pikepdf.PdfError, *ODD_PDF) as exc:
+        except (pikepdf.PikepdfError, *ODD_PDF) as exc:
             raise CopyNotPossible(f"the original's pages cannot be placed: {exc}", reason="damaged") from exc
         page_count = len(copy.pages)
         made.seek(0)
