@@ -156,6 +156,10 @@ def checksum_problems(context: Context, attributes: Attributes, target: str | No
     algorithm = _HASHES.get(attributes.get("CHECKSUMTYPE", ""))
     if target is None or algorithm is None:
         return
+    if algorithm == "sha256" and target in context.view.sha256:
+        if context.view.sha256[target] != value.lower():
+            yield f"CHECKSUM is not that of {target}"
+        return
     running = hashlib.new(algorithm, usedforsecurity=False)
     try:
         for chunk in context.view.read(target):

@@ -79,8 +79,7 @@ def _in_representations(name: str) -> Callable[[Context], Iterator[str]]:
 
 def _anywhere(name: str) -> Callable[[Context], Iterator[str]]:
     def rule(context: Context) -> Iterator[str]:
-        places = [name, *(f"{folder}/{name}" for folder in _representations(context))]
-        if not any(folder in context.view.folders for folder in places):
+        if not any(folder.rsplit("/", 1)[-1] == name for folder in context.view.folders):
             yield f"there is no folder {name}"
 
     return rule

@@ -44,8 +44,12 @@ _WINDOWS_DEVICES: Final = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\
 
 def package_uuid(content: AipContent) -> UUID:
     """Returns the package's UUIDv5: the same dossier content and version give the same id everywhere (D4)."""
-    content_hex = digest_bytes(content.dossier_json).hex
-    return derived_id("aip", content.archive_code, content.dossier.dossier_code, str(content.version), content_hex)
+    return derived_uuid(content.archive_code, content.dossier.dossier_code, content.version, content.dossier_json)
+
+
+def derived_uuid(archive_code: str, dossier_code: str, version: int, dossier_json: bytes) -> UUID:
+    """Returns the UUIDv5 of a package from what it is the package of."""
+    return derived_id("aip", archive_code, dossier_code, str(version), digest_bytes(dossier_json).hex)
 
 
 def objid(uuid: UUID, fonds_code: str | None) -> str:

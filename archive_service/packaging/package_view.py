@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, BinaryIO, Final
 
 from archive_service.errors import PackageInvalid
 from archive_service.packaging.zip_reader import ZipIndex, ZipMember, read_index, read_member
@@ -31,6 +31,8 @@ class PackageView:
     """Path by its case-folded form."""
     read: Callable[[str], Iterator[bytes]] = field(repr=False)
     """Yields a file's bytes; raises PackageInvalid when they are damaged."""
+    sha256: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """SHA-256 in hex of files already read, so that no rule reads them again."""
 
     def open(self, path: str) -> IO[bytes]:
         """Returns a file to read as a stream."""
@@ -86,7 +88,7 @@ def open_package(path: Path) -> Iterator[PackageView]:
         yield zip_view(archive, index)
 
 
-def zip_view(archive: IO[bytes], index: ZipIndex) -> PackageView:
+def zip_view(archive: BinaryIO, index: ZipIndex, sha256: Mapping[str, str] | None = None) -> PackageView:
     """Returns the view of a ZIP whose index has been read; bytes come from `archive`, which the caller keeps open."""
     tops = {member.name.split("/", 1)[0] for member in index.members}
     top = min(tops, default="")
@@ -105,7 +107,8 @@ def zip_view(archive: IO[bytes], index: ZipIndex) -> PackageView:
         sizes={name: member.size_bytes for name, member in members.items()},
         folders=frozenset(folders - {""}),
         folded={name.casefold(): name for name in members},
-        read=lambda name: read_member(archive, members[name]),  # type: ignore[arg-type]  # IO[bytes] is a BinaryIO here
+        read=lambda name: read_member(archive, members[name]),
+        sha256=sha256 or {},
     )
 
 

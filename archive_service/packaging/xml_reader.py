@@ -3,15 +3,19 @@
 External entities and entity bombs have no way in (XXE).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import IO, Any, Final
 
 from lxml import etree
 
+from archive_service.errors import ConfigurationInvalid
+from archive_service.packaging.profile import package_profile
+
 XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
 
 
-class XmlRefused(Exception):  # noqa: N818 - a reason, turned into a finding by its caller
+class XmlRefused(Exception):
     """The document is not well-formed, has a document type, or does not fit the schema it is read with."""
 
 
@@ -61,3 +65,50 @@ def release(element: Any) -> None:
     element.clear()
     while element.getprevious() is not None:
         del element.getparent()[0]
+
+
+def parse(content: bytes, *, schema: etree.XMLSchema | None = None) -> Any:
+    """Reads a small document held in memory into its root element.
+
+    Raises:
+        XmlRefused: see the class.
+    """
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
+    )
+    try:
+        root = etree.fromstring(content, parser)
+    except etree.XMLSyntaxError as exc:
+        raise XmlRefused(str(exc)[:500]) from exc
+    if root.getroottree().docinfo.doctype:
+        raise XmlRefused("a document type declaration is not accepted")
+    if schema is not None and not schema.validate(root):
+        raise XmlRefused(str(schema.error_log.last_error)[:500])
+    return root
+
+
+class _OwnSchemas(etree.Resolver):
+    """Imports of our schemas come from memory: nothing is looked up on disk or in the network."""
+
+    def __init__(self, schemas: Mapping[str, bytes]) -> None:
+        self._schemas = schemas
+
+    def resolve(self, url: str | None, public_id: str | None, context: Any) -> Any:  # noqa: ARG002 - lxml's signature
+        name = (url or "").rsplit("/", 1)[-1]
+        return self.resolve_string(self._schemas.get(name, b""), context)
+
+
+@cache
+def own_schema(name: str) -> etree.XMLSchema:
+    """Returns one of the schemas of our profile, ready to validate with.
+
+    Raises:
+        ConfigurationInvalid: the schema is missing or malformed.
+    """
+    schemas = package_profile().schemas
+    parser = etree.XMLParser(no_network=True, load_dtd=False, resolve_entities=False)
+    parser.resolvers.add(_OwnSchemas(schemas))
+    try:
+        return etree.XMLSchema(etree.fromstring(schemas[name], parser))
+    except (KeyError, etree.LxmlError) as exc:
+        raise ConfigurationInvalid(f"schema {name}: {exc!r}") from exc

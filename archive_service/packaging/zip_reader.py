@@ -95,7 +95,7 @@ class ZipIndex:
     size_bytes: int
 
 
-class _Malformed(Exception):  # noqa: N818 - never leaves this module
+class _Malformed(Exception):
     """The structure at hand cannot be read."""
 
 

@@ -88,7 +88,7 @@ class ZipWriter:
 
     def __init__(self, target: BinaryIO, *, at: datetime) -> None:
         self._target = target
-        self._time, self._date = dos_time(at)
+        self._times = dos_time(at)
         self._running = RunningDigest()
         self._pending: list[_Pending] = []
         self._names: set[bytes] = set()
@@ -143,12 +143,12 @@ class ZipWriter:
         start = self._running.size_bytes
         block: list[bytes] = []
         for entry in self._pending:
-            block.append(self._central(entry))
+            block.append(central_header(entry.name, entry.crc, entry.size_bytes, entry.header_offset, self._times))
             if len(block) == 1000:  # noqa: PLR2004 - one write per thousand entries
                 self._put(b"".join(block))
                 block.clear()
         self._put(b"".join(block))
-        self._put(_end_records(len(self._pending), start, self._running.size_bytes - start))
+        self._put(end_records(len(self._pending), start, self._running.size_bytes - start))
         return self._running.digest(), self._running.size_bytes
 
     # ------------------------------------------------------------ pieces
@@ -180,7 +180,7 @@ class ZipWriter:
     ) -> AipEntry:
         name = self._claim(path)
         begin = self._running.size_bytes
-        header = self._local(name, 0, size_bytes)
+        header = local_header(name, 0, size_bytes, self._times)
         self._target.write(header)
         crc = 0
         running = RunningDigest()
@@ -190,7 +190,7 @@ class ZipWriter:
             self._target.write(chunk)
         _refuse_difference(source, expected, size_bytes, running.digest(), running.size_bytes)
         self._target.seek(begin)
-        self._target.write(self._local(name, crc, size_bytes))
+        self._target.write(local_header(name, crc, size_bytes, self._times))
         self._target.flush()
         self._target.seek(begin)
         for chunk in chunks(self._target, limit_bytes=len(header) + size_bytes):
@@ -210,47 +210,40 @@ class ZipWriter:
     def _header(self, path: str, crc: int, size_bytes: int) -> int:
         name = self._claim(path)
         self._pending.append(_Pending(name, crc, size_bytes, self._running.size_bytes))
-        self._put(self._local(name, crc, size_bytes))
+        self._put(local_header(name, crc, size_bytes, self._times))
         return self._running.size_bytes
 
-    def _local(self, name: bytes, crc: int, size_bytes: int) -> bytes:
-        large = size_bytes >= _LIMIT_32
-        extra = struct.pack("<2H2Q", 1, 16, size_bytes, size_bytes) if large else b""
-        shown = _LIMIT_32 if large else size_bytes
-        version = _VERSION_ZIP64 if large else _VERSION_STORED
-        fields = (
-            b"PK\3\4",
-            version,
-            _FLAG_UTF8,
-            _STORED,
-            self._time,
-            self._date,
-            crc,
-            shown,
-            shown,
-            len(name),
-            len(extra),
-        )
-        return _LOCAL_HEADER.pack(*fields) + name + extra
 
-    def _central(self, entry: _Pending) -> bytes:
-        values: list[int] = []
-        size = entry.size_bytes
-        offset = entry.header_offset
-        if entry.size_bytes >= _LIMIT_32:
-            values += [entry.size_bytes, entry.size_bytes]
-            size = _LIMIT_32
-        if entry.header_offset >= _LIMIT_32:
-            values.append(entry.header_offset)
-            offset = _LIMIT_32
-        extra = struct.pack(f"<2H{len(values)}Q", 1, 8 * len(values), *values) if values else b""
-        version = _VERSION_ZIP64 if values else _VERSION_STORED
-        head = (b"PK\1\2", _MADE_BY_UNIX | version, version, _FLAG_UTF8, _STORED, self._time, self._date, entry.crc)
-        tail = (size, size, len(entry.name), len(extra), 0, 0, 0, _MODE_0644, offset)
-        return _CENTRAL_HEADER.pack(*head, *tail) + entry.name + extra
+def local_header(name: bytes, crc: int, size_bytes: int, times: tuple[int, int]) -> bytes:
+    """Returns the one local header that this archive form has for an entry."""
+    large = size_bytes >= _LIMIT_32
+    extra = struct.pack("<2H2Q", 1, 16, size_bytes, size_bytes) if large else b""
+    shown = _LIMIT_32 if large else size_bytes
+    version = _VERSION_ZIP64 if large else _VERSION_STORED
+    head = (b"PK\3\4", version, _FLAG_UTF8, _STORED, *times, crc)
+    return _LOCAL_HEADER.pack(*head, shown, shown, len(name), len(extra)) + name + extra
 
 
-def _end_records(count: int, start: int, size_bytes: int) -> bytes:
+def central_header(name: bytes, crc: int, size_bytes: int, header_offset: int, times: tuple[int, int]) -> bytes:
+    """Returns the one central directory header that this archive form has for an entry."""
+    values: list[int] = []
+    size = size_bytes
+    offset = header_offset
+    if size_bytes >= _LIMIT_32:
+        values += [size_bytes, size_bytes]
+        size = _LIMIT_32
+    if header_offset >= _LIMIT_32:
+        values.append(header_offset)
+        offset = _LIMIT_32
+    extra = struct.pack(f"<2H{len(values)}Q", 1, 8 * len(values), *values) if values else b""
+    version = _VERSION_ZIP64 if values else _VERSION_STORED
+    head = (b"PK\1\2", _MADE_BY_UNIX | version, version, _FLAG_UTF8, _STORED, *times, crc)
+    tail = (size, size, len(name), len(extra), 0, 0, 0, _MODE_0644, offset)
+    return _CENTRAL_HEADER.pack(*head, *tail) + name + extra
+
+
+def end_records(count: int, start: int, size_bytes: int) -> bytes:
+    """Returns what stands after the central directory of `count` entries and `size_bytes`, which begins at `start`."""
     end = _END.pack(
         b"PK\5\6",
         0,
