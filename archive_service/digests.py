@@ -6,7 +6,7 @@ on processors with SHA extensions.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, BinaryIO, Final
@@ -99,10 +99,10 @@ def chunks(source: BinaryIO, *, limit_bytes: int | None = None) -> Iterator[byte
         yield chunk
 
 
-def digest_stream(source: BinaryIO | Iterable[bytes]) -> tuple[Digest, int]:
+def digest_stream(source: BinaryIO) -> tuple[Digest, int]:
     """Returns SHA-256 digest and size in bytes of a stream read to its end."""
     running = RunningDigest()
-    for chunk in chunks(source) if hasattr(source, "read") else source:
+    for chunk in chunks(source):
         running.update(chunk)
     return running.digest(), running.size_bytes
 

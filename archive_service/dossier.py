@@ -5,6 +5,7 @@ nothing is dropped. This module reads shape and types only; whether codes, dates
 """
 
 import json
+import re
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -77,11 +78,13 @@ def _aware(value: datetime) -> datetime:
     return value
 
 
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+"""Characters that XML 1.0 cannot carry (and DEL): the AIP's EAD could not say what was received."""
+
+
 def _printable(value: str) -> str:
-    if any(ord(char) < 0x20 and char not in "\t\n\r" for char in value) or "\x7f" in value:
-        raise ValueError("control characters are not allowed")
-    if any(0xD800 <= ord(char) <= 0xDFFF or ord(char) in {0xFFFE, 0xFFFF} for char in value):
-        raise ValueError("not a character that XML can carry")
+    if _NOT_IN_XML.search(value):
+        raise ValueError("control characters and characters that XML cannot carry are not allowed")
     return value
 
 
@@ -169,10 +172,14 @@ def parse_json(content: bytes) -> tuple[Any, list[Finding]]:
         raise ValueError(f"{token} is not JSON")
 
     try:
-        value = json.loads(content.decode("utf-8-sig"), object_pairs_hook=refuse_duplicates, parse_constant=refuse_constant)
+        value = json.loads(
+            content.decode("utf-8-sig"), object_pairs_hook=refuse_duplicates, parse_constant=refuse_constant
+        )
         canonical_json(value)
     except (ValueError, RecursionError) as exc:
-        return None, [Finding(code="DOSSIER_JSON_MALFORMED", location=DOSSIER_FILE_NAME, params={"reason": str(exc)[:300]})]
+        return None, [
+            Finding(code="DOSSIER_JSON_MALFORMED", location=DOSSIER_FILE_NAME, params={"reason": str(exc)[:300]})
+        ]
     return value, []
 
 

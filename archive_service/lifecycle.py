@@ -1,5 +1,8 @@
-"""The one function that changes a state (STYLE 8): locks the row, checks the table, changes the state and appends the event, all in the
-caller's transaction. Assigning `.state` of a submission or record anywhere else is refused by the house-rule test."""
+"""The one function that changes a state (STYLE 8).
+
+It locks the row, checks the table, changes the state and appends the event, all in the caller's transaction. Assigning `.state` of a
+submission or record anywhere else is refused by the house-rule test.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -56,6 +59,7 @@ def transition(
         IllegalTransition: the lifecycle has no step from the present state to `to`.
         NotFound: the row is gone.
     """
+    row: Submission | Record
     if isinstance(subject, Submission):
         kind, row = "submission", locked_submission(session, subject.id)
     else:
@@ -63,7 +67,10 @@ def transition(
     event_type = TRANSITIONS.get((row.state, to))
     if event_type is None:
         raise IllegalTransition(
-            f"{kind} {row.id} is {row.state}: no step to {to}", subject=str(row.id), state=row.state.value, wanted=to.value
+            f"{kind} {row.id} is {row.state}: no step to {to}",
+            subject=str(row.id),
+            state=row.state.value,
+            wanted=to.value,
         )
     row.state = to
     append_event(

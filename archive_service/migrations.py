@@ -1,11 +1,11 @@
 """Bringing a database to the schema this code is written for: the same Alembic history on SQLite and PostgreSQL."""
 
-from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from alembic import command
 from archive_service.db import Database
 from archive_service.errors import ConfigurationInvalid
 from archive_service.resources import migrations_dir

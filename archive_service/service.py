@@ -28,7 +28,9 @@ class Service:
     @cached_property
     def layout(self) -> StorageLayout:
         """Storage locations and policies in force."""
-        return load_layout(self.settings.locations) if self.settings.locations else default_layout(self.settings.data_dir)
+        return (
+            load_layout(self.settings.locations) if self.settings.locations else default_layout(self.settings.data_dir)
+        )
 
     @cached_property
     def stores(self) -> Mapping[str, Store]:

@@ -23,7 +23,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data_dir: Annotated[Path, Field(description="Folder of the embedded default: database, staging, storage, trust.")] = Path("data")
+    data_dir: Annotated[
+        Path, Field(description="Folder of the embedded default: database, staging, storage, trust.")
+    ] = Path("data")
     database_url: Annotated[
         str | None, Field(description="SQLAlchemy URL; default is SQLite in the data folder.", repr=False)
     ] = None
@@ -36,32 +38,60 @@ class Settings(BaseModel):
     system_name: Annotated[str, Field(description="Name of the system printed on copies (NĐ 45/2020 Đ18).")] = (
         "Hệ thống lưu trữ hồ sơ thủ tục hành chính điện tử"
     )
-    owner_name: Annotated[str, Field(description="Name of the system's owner printed on copies.")] = "Cơ quan chủ quản (chưa cấu hình)"
+    owner_name: Annotated[str, Field(description="Name of the system's owner printed on copies.")] = (
+        "Cơ quan chủ quản (chưa cấu hình)"
+    )
     archive_code: Annotated[str, Field(description="Code of the agency archive, first part of arcFileCode.")] = "LTHH"
     fonds_code: Annotated[str | None, Field(description="Fonds code, where the archive uses one.")] = None
-    csip_version: Annotated[str, Field(pattern=r"^2\.(0\.4|1\.0|2\.0)$", description="E-ARK CSIP version of new AIPs.")] = "2.0.4"
-    trust_dir: Annotated[Path | None, Field(description="Trust store folder; default `trust` in the data folder.")] = None
+    csip_version: Annotated[
+        str, Field(pattern=r"^2\.(0\.4|1\.0|2\.0)$", description="E-ARK CSIP version of new AIPs.")
+    ] = "2.0.4"
+    trust_dir: Annotated[Path | None, Field(description="Trust store folder; default `trust` in the data folder.")] = (
+        None
+    )
     format_policy: Annotated[str, Field(description="Format policy id under profiles/formats.")] = "tthc"
-    signature_policy: Annotated[str, Field(description="Signature policy id under profiles/signatures.")] = "tthc"
-    completeness_profile: Annotated[str, Field(description="Completeness profile id under profiles/completeness.")] = "tthc"
+    signature_policy: Annotated[str, Field(description="Signature policy id under profiles/signatures.")] = "vn-tthc"
+    completeness_profile: Annotated[str, Field(description="Completeness profile id under profiles/completeness.")] = (
+        "tthc"
+    )
     retention_rule_set: Annotated[str, Field(description="Retention rule set id under retention_rules.")] = "sample"
-    clamd: Annotated[str | None, Field(description="clamd address: unix:/path or tcp:host:port; none = not scanned.")] = None
+    clamd: Annotated[
+        str | None, Field(description="clamd address: unix:/path or tcp:host:port; none = not scanned.")
+    ] = None
     clock_skew_s: Annotated[int, Field(ge=0, description="How far a sender's clock may run ahead, in seconds.")] = 300
     max_dossier_json_bytes: Annotated[int, Field(gt=0, description="Largest dossier.json accepted.")] = 128 * _MIB
     max_component_bytes: Annotated[int, Field(gt=0, description="Largest component accepted.")] = 64 * _GIB
     max_package_bytes: Annotated[int, Field(gt=0, description="Largest one-shot ZIP accepted.")] = 64 * _GIB
-    max_zip_ratio: Annotated[int, Field(gt=0, description="Largest ratio of unpacked to packed size in a pushed ZIP.")] = 200
-    staging_max_age_h: Annotated[int, Field(gt=0, description="Unfinished uploads older than this are swept, in hours.")] = 168
-    workers: Annotated[int, Field(ge=0, description="Worker processes that `serve` starts; 0 = one per core, at most 4.")] = 0
-    job_lease_s: Annotated[int, Field(gt=0, description="A job whose worker is silent for this long is taken over.")] = 60
+    max_zip_ratio: Annotated[
+        int, Field(gt=0, description="Largest ratio of unpacked to packed size in a pushed ZIP.")
+    ] = 200
+    staging_max_age_h: Annotated[
+        int, Field(gt=0, description="Unfinished uploads older than this are swept, in hours.")
+    ] = 168
+    workers: Annotated[
+        int, Field(ge=0, description="Worker processes that `serve` starts; 0 = one per core, at most 4.")
+    ] = 0
+    job_lease_s: Annotated[
+        int, Field(gt=0, description="A job whose worker is silent for this long is taken over.")
+    ] = 60
     job_poll_s: Annotated[float, Field(gt=0, description="Pause of an idle worker between looks at the queue.")] = 0.5
     job_max_attempts: Annotated[int, Field(gt=0, description="Tries before a job is parked for an operator.")] = 8
     signature_time_limit_s: Annotated[int, Field(gt=0, description="Longest validation of one file's signatures.")] = 60
-    check_memory_limit_mb: Annotated[int, Field(gt=0, description="Memory limit of one checking process, in MiB.")] = 1024
-    session_idle_min: Annotated[int, Field(gt=0, description="A browser session ends after this idle time, in minutes.")] = 60
-    session_max_h: Annotated[int, Field(gt=0, description="A browser session ends after this time in any case, in hours.")] = 12
-    cookie_secure: Annotated[bool, Field(description="Send the session cookie over HTTPS only; set behind TLS.")] = False
-    trusted_proxies: Annotated[str, Field(description="Comma-separated proxy addresses whose forwarded headers count.")] = ""
+    check_memory_limit_mb: Annotated[int, Field(gt=0, description="Memory limit of one checking process, in MiB.")] = (
+        1024
+    )
+    session_idle_min: Annotated[
+        int, Field(gt=0, description="A browser session ends after this idle time, in minutes.")
+    ] = 60
+    session_max_h: Annotated[
+        int, Field(gt=0, description="A browser session ends after this time in any case, in hours.")
+    ] = 12
+    cookie_secure: Annotated[bool, Field(description="Send the session cookie over HTTPS only; set behind TLS.")] = (
+        False
+    )
+    trusted_proxies: Annotated[
+        str, Field(description="Comma-separated proxy addresses whose forwarded headers count.")
+    ] = ""
     log_json: Annotated[bool, Field(description="Write log lines as JSON.")] = False
 
     @property

@@ -46,7 +46,11 @@ def component_range(aip: Aip, component: Component, copies: Sequence[AipCopy]) -
 def package_range(aip: Aip, copies: Sequence[AipCopy]) -> StoredRange:
     """Returns where a whole package lies."""
     return StoredRange(
-        store_key=aip.store_key, offset=0, size_bytes=aip.size_bytes, digest=sha256(aip.sha256), locations=_best_first(copies)
+        store_key=aip.store_key,
+        offset=0,
+        size_bytes=aip.size_bytes,
+        digest=sha256(aip.sha256),
+        locations=_best_first(copies),
     )
 
 
@@ -55,7 +59,9 @@ def _best_first(copies: Sequence[AipCopy]) -> tuple[tuple[str, str | None], ...]
     return tuple((copy.location, copy.version_id) for copy in ordered)
 
 
-def stream(stores: Mapping[str, Store], source: StoredRange, *, first: int = 0, last: int | None = None) -> Iterator[bytes]:
+def stream(
+    stores: Mapping[str, Store], source: StoredRange, *, first: int = 0, last: int | None = None
+) -> Iterator[bytes]:
     """Yields bytes `first` to `last` (inclusive, relative to the range's start) of a stored range.
 
     The first chunk is read before this function's iterator is handed over to an answer, so that a missing copy becomes an error answer
@@ -101,7 +107,9 @@ def _whole(stores: Mapping[str, Store], source: StoredRange) -> Iterator[bytes]:
             yield held
         held = chunk
     if running.digest() != source.digest:
-        raise DigestMismatch(f"{source.store_key}: stored bytes do not have the digest {source.digest}; the answer is cut short")
+        raise DigestMismatch(
+            f"{source.store_key}: stored bytes do not have the digest {source.digest}; the answer is cut short"
+        )
     yield held
 
 
@@ -128,7 +136,9 @@ def _part(stores: Mapping[str, Store], source: StoredRange, first: int, last: in
 
 
 def _unreadable(source: StoredRange, problems: Sequence[str]) -> StoreUnavailable:
-    return StoreUnavailable(f"no copy of {source.store_key} can be read: {'; '.join(problems) or 'no copies are known'}")
+    return StoreUnavailable(
+        f"no copy of {source.store_key} can be read: {'; '.join(problems) or 'no copies are known'}"
+    )
 
 
 def _primed(source: Iterator[bytes]) -> Iterator[bytes]:
@@ -139,5 +149,3 @@ def _primed(source: Iterator[bytes]) -> Iterator[bytes]:
         yield from source
 
     return rest()
-
-

@@ -41,9 +41,13 @@ def decode_cursor(text: str | None) -> Cursor | None:
         at, row_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         cursor = Cursor(datetime.fromisoformat(at), UUID(row_id))
     except (ValueError, TypeError, binascii.Error, AttributeError):
-        raise BadRequest("cursor is not one this service gave", problems=[{"location": "cursor", "reason": "malformed"}]) from None
+        raise BadRequest(
+            "cursor is not one this service gave", problems=[{"location": "cursor", "reason": "malformed"}]
+        ) from None
     if cursor.at.tzinfo is None:
-        raise BadRequest("cursor is not one this service gave", problems=[{"location": "cursor", "reason": "malformed"}])
+        raise BadRequest(
+            "cursor is not one this service gave", problems=[{"location": "cursor", "reason": "malformed"}]
+        )
     return cursor
 
 

@@ -1,4 +1,4 @@
-"""Every read of archived bytes is an event with who and when (R110, R133); its own short transaction, after the answer is known to be possible."""
+"""Every read of archived bytes is an event with who and when (R110, R133), in a short transaction of its own."""
 
 from datetime import datetime
 

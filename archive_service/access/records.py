@@ -62,7 +62,7 @@ def _scope(principal: Principal, permission: Permission) -> ColumnElement[bool]:
     )
 
 
-def _filtered(statement: Select[tuple[Record]], query: RecordQuery) -> Select[tuple[Record]]:
+def _filtered(statement: Select[Record], query: RecordQuery) -> Select[Record]:
     exact: Sequence[tuple[Any, Any]] = (  # column and value of any type
         (Record.dossier_code, query.dossier_code),
         (Record.state, query.state),
@@ -120,7 +120,9 @@ def version_of(session: Session, record_id: UUID, version: int | None = None) ->
 
 def copies(session: Session, aip_ids: Sequence[UUID]) -> Sequence[AipCopy]:
     """Returns the copies of package versions, by location."""
-    return session.scalars(select(AipCopy).where(AipCopy.aip_id.in_(aip_ids)).order_by(AipCopy.aip_id, AipCopy.location)).all()
+    return session.scalars(
+        select(AipCopy).where(AipCopy.aip_id.in_(aip_ids)).order_by(AipCopy.aip_id, AipCopy.location)
+    ).all()
 
 
 def components(session: Session, aip_id: UUID, *, after: int = 0, limit: int = 200) -> Sequence[Component]:
@@ -129,7 +131,9 @@ def components(session: Session, aip_id: UUID, *, after: int = 0, limit: int = 2
     return session.scalars(statement.order_by(Component.ordinal).limit(limit)).all()
 
 
-def component(session: Session, record_id: UUID, component_id: str, *, version: int | None = None) -> tuple[Aip, Component]:
+def component(
+    session: Session, record_id: UUID, component_id: str, *, version: int | None = None
+) -> tuple[Aip, Component]:
     """Returns one component of the newest (or the given) version that holds it.
 
     Raises:

@@ -7,7 +7,13 @@ from fastapi import Depends, Request
 from archive_service import clock
 from archive_service.errors import NotPermitted, NotSignedIn
 from archive_service.identity.permissions import Principal
-from archive_service.identity.sessions import authenticate_session
+from archive_service.identity.sessions import (
+    SessionLimits,
+    SignedIn,
+    authenticate_session,
+    check_csrf,
+    touch_session,
+)
 from archive_service.identity.tokens import authenticate_token
 from archive_service.service import Service
 
@@ -37,10 +43,32 @@ def principal_of(request: Request) -> Principal:
     cookie = request.cookies.get(SESSION_COOKIE)
     if not cookie:
         raise NotSignedIn("a bearer token or a session is needed")
-    signed_in = authenticate_session(service.database, cookie, settings=service.settings, at=clock.now())
-    if request.method not in _SAFE_METHODS and request.headers.get(CSRF_HEADER) != signed_in.csrf_token:
-        raise NotPermitted("the CSRF token is missing or wrong")
+    signed_in = signed_in_of(service, cookie)
+    if request.method not in _SAFE_METHODS:
+        check_csrf(signed_in, request.headers.get(CSRF_HEADER))
+    if signed_in.must_change_password:
+        raise NotPermitted("the password must be changed first")
     return signed_in.principal
+
+
+def session_limits(service: Service) -> SessionLimits:
+    """Returns how long browser sessions live."""
+    return SessionLimits.of(idle_min=service.settings.session_idle_min, max_h=service.settings.session_max_h)
+
+
+def signed_in_of(service: Service, cookie: str) -> SignedIn:
+    """Returns who a browser's cookie stands for, and notes now and then that the session is in use.
+
+    Raises:
+        NotSignedIn: no such session, or it ended.
+    """
+    at = clock.now()
+    with service.database.read() as session:
+        signed_in = authenticate_session(session, cookie, at, limits=session_limits(service))
+    if signed_in.touch_due:
+        with service.database.write() as session:
+            touch_session(session, signed_in.session_id, at=at)
+    return signed_in
 
 
 ServiceDep = Annotated[Service, Depends(service_of)]

@@ -49,7 +49,11 @@ def status_of(error: errors.ArchiveError) -> HTTPStatus:
 
 
 def problem(
-    status: int, code: str, detail: str, fields: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    status: int,
+    code: str,
+    detail: str,
+    fields: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """Returns a problem+json answer; `fields` become further members."""
     body = {"type": f"urn:archive-service:problem:{code.lower()}", "title": HTTPStatus(status).phrase, "status": status}
@@ -85,7 +89,10 @@ async def _invalid_request(_request: Request, error: Exception) -> JSONResponse:
         raise error
     problems = [{"location": "/".join(map(str, p["loc"])), "reason": p["msg"]} for p in error.errors()]
     return problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY, "BAD_REQUEST", f"the request has {len(problems)} problems", {"problems": problems}
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "BAD_REQUEST",
+        f"the request has {len(problems)} problems",
+        {"problems": problems},
     )
 
 
@@ -98,9 +105,13 @@ async def _http_error(_request: Request, error: Exception) -> JSONResponse:
 
 async def _database_error(request: Request, error: Exception) -> JSONResponse:
     _log.error("%s %s: database error", request.method, request.url.path, exc_info=error)
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "DATABASE_UNAVAILABLE", "the database could not do this now; try again")
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE, "DATABASE_UNAVAILABLE", "the database could not do this now; try again"
+    )
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     _log.error("%s %s: unexpected error", request.method, request.url.path, exc_info=error)
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "unexpected error; the operator's log has the details")
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "unexpected error; the operator's log has the details"
+    )

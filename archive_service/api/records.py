@@ -21,7 +21,7 @@ router = APIRouter(prefix="/api/v1/records", tags=["records"])
 
 
 @router.get("")
-def get_records(  # noqa: PLR0913 - one parameter per filter
+def get_records(
     service: ServiceDep,
     principal: PrincipalDep,
     q: Annotated[str | None, Query(max_length=200)] = None,

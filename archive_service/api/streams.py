@@ -78,7 +78,13 @@ def wanted_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
 
 
 def content_answer(
-    request: Request, stores: Mapping[str, Store], source: StoredRange, *, media_type: str, file_name: str, inline: bool = False
+    request: Request,
+    stores: Mapping[str, Store],
+    source: StoredRange,
+    *,
+    media_type: str,
+    file_name: str,
+    inline: bool = False,
 ) -> Response:
     """Answers with stored bytes: whole or one range, never transformed, never sniffed, never run by the browser."""
     headers = {
@@ -124,4 +130,3 @@ def disposition(file_name: str, *, inline: bool) -> str:
     ascii_name = re.sub(r"[^A-Za-z0-9._-]", "_", file_name)
     kind = "inline" if inline else "attachment"
     return f"{kind}; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(file_name, safe='')}"
-

@@ -37,7 +37,8 @@ def _origin(request: Request, principal: Principal) -> Origin:
         sent_at = clock.require_aware(datetime.fromisoformat(sent)) if sent else None
     except ValueError:
         raise BadRequest(
-            "X-Sent-At is not an ISO 8601 time with zone", problems=[{"location": "header/X-Sent-At", "reason": "malformed"}]
+            "X-Sent-At is not an ISO 8601 time with zone",
+            problems=[{"location": "header/X-Sent-At", "reason": "malformed"}],
         ) from None
     return Origin(agent=principal.agent, source_system=principal.name, sent_at=sent_at)
 
@@ -69,9 +70,7 @@ def _uploads(service: Service, submission_id: UUID) -> list[dict[str, str]]:
     )
     with service.database.read() as session:
         waiting: Sequence[str] = session.scalars(query.order_by(Component.ordinal)).all()
-    return [
-        {"component_id": name, "url": f"/api/v1/submissions/{submission_id}/components/{name}"} for name in waiting
-    ]
+    return [{"component_id": name, "url": f"/api/v1/submissions/{submission_id}/components/{name}"} for name in waiting]
 
 
 @router.put("/submissions/{submission_id}/components/{component_id}", status_code=HTTPStatus.NO_CONTENT)
@@ -128,7 +127,9 @@ class Withdrawal(BaseModel):
 
 
 @router.post("/submissions/{submission_id}/withdraw", status_code=HTTPStatus.OK)
-def post_withdraw(submission_id: UUID, body: Withdrawal, service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
+def post_withdraw(
+    submission_id: UUID, body: Withdrawal, service: ServiceDep, principal: PrincipalDep
+) -> dict[str, Any]:
     """Ends a submission that is still being uploaded, so that the code can be pushed with other content."""
     with service.database.write() as session:
         find_scoped_submission(session, submission_id, principal, Permission.SUBMISSION_PUSH)
@@ -174,7 +175,7 @@ def get_submission(submission_id: UUID, service: ServiceDep, principal: Principa
 
 
 @router.get("/submissions")
-def get_submissions(  # noqa: PLR0913 - one parameter per filter
+def get_submissions(
     service: ServiceDep,
     principal: PrincipalDep,
     state: State | None = None,
@@ -268,7 +269,9 @@ class BulkDecisionBody(DecisionBody):
 
 
 @router.post("/submissions/{submission_id}/decision")
-def post_decision(submission_id: UUID, body: DecisionBody, service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
+def post_decision(
+    submission_id: UUID, body: DecisionBody, service: ServiceDep, principal: PrincipalDep
+) -> dict[str, Any]:
     """Approves, returns or rejects one submission that awaits approval."""
     with service.database.write() as session:
         find_scoped_submission(session, submission_id, principal, Permission.SUBMISSION_DECIDE)

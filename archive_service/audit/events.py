@@ -1,7 +1,7 @@
 """Appending events (PREMIS event and agent, R133) and reading the history of a subject.
 
-Events are only ever added: the database refuses UPDATE, DELETE and TRUNCATE on both engines (alembic/versions). Detail never holds secrets or the
-bytes of a record; identity numbers of persons stay out of it (R141).
+Events are only ever added: the database refuses UPDATE, DELETE and TRUNCATE on both engines (alembic/versions).
+Detail never holds secrets or the bytes of a record; identity numbers of persons stay out of it (R141).
 """
 
 from collections.abc import Iterable, Sequence

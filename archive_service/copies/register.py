@@ -95,7 +95,9 @@ def issue_copy(service: Service, request: CopyRequest, principal: Principal, *, 
         return _complete(session, copy.id, key, rendered, principal, at=clock.unique_now(), first=created)
 
 
-def _reserve(session: Session, request: CopyRequest, principal: Principal, *, at: datetime) -> tuple[CertifiedCopy, bool]:
+def _reserve(
+    session: Session, request: CopyRequest, principal: Principal, *, at: datetime
+) -> tuple[CertifiedCopy, bool]:
     record = access.find_record(session, request.record_id, principal, Permission.COPY_ISSUE)
     copy_id = request.request_id or new_id()
     known = session.get(CertifiedCopy, copy_id)
@@ -206,7 +208,11 @@ def _store(service: Service, copy: CertifiedCopy, key: str, rendered: RenderedCo
         with staged.open("rb") as content:
             stored = store.put(store_key(key), content, expected=rendered.digest, size_bytes=rendered.size_bytes)
         answer = read_back(
-            store, store_key(key), expected=rendered.digest, size_bytes=rendered.size_bytes, version_id=stored.version_id
+            store,
+            store_key(key),
+            expected=rendered.digest,
+            size_bytes=rendered.size_bytes,
+            version_id=stored.version_id,
         )
         if answer.outcome is not ReadBackOutcome.INTACT:
             raise StoreUnavailable(f"the copy on {location} is {answer.outcome}: {answer.reason}", location=location)

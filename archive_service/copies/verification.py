@@ -1,5 +1,7 @@
-"""What the public verification page may say of a certified copy (R107): genuine or not, valid or cancelled, and the least that lets a reader
-compare the paper in hand. Never the content, never a person's name."""
+"""What the public verification page may say of a certified copy (R107).
+
+Genuine or not, valid or cancelled, and the least that lets a reader compare the paper in hand. Never the content, never a person's name.
+"""
 
 import re
 from dataclasses import dataclass

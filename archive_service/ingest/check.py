@@ -26,6 +26,7 @@ from archive_service.dossier import DOSSIER_FILE_NAME, Component
 from archive_service.errors import ConfigurationInvalid
 from archive_service.findings import Finding, Severity, rejects
 from archive_service.followup import enqueue
+from archive_service.formats import virus
 from archive_service.formats.report import FormatReport
 from archive_service.ingest.evidence import MATERIAL_FILE_NAME, dump_material
 from archive_service.ingest.findings import finding_rows
@@ -40,8 +41,8 @@ from archive_service.rules import retention
 from archive_service.rules.codes import check_codes
 from archive_service.rules.completeness import check_completeness
 from archive_service.service import Service
-from archive_service.signatures.findings import findings_for
-from archive_service.signatures.validate import SignatureCheck
+from archive_service.signatures.acceptance import findings_for
+from archive_service.signatures.report import SignatureCheck
 
 _AGENT: Final = software("check")
 SIBLINGS_MAX: Final = 200
@@ -52,11 +53,11 @@ class Checkers(Protocol):
     """The checks of bytes, run where a hostile file can do no harm (worker processes with limits)."""
 
     def check_format(self, path: Path, component: Component, policies: CheckPolicies) -> FormatReport:
-        """Identifies and checks the format of one component, virus scan included."""
+        """Identifies and checks the format of one component."""
         ...
 
     def check_signatures(
-        self, path: Path, component: Component, mime: str, policies: CheckPolicies, *, at: datetime, siblings: Mapping[str, Path]
+        self, path: Path, mime: str, policies: CheckPolicies, *, at: datetime, siblings: Mapping[str, Path]
     ) -> SignatureCheck:
         """Validates every signature of one component."""
         ...
@@ -140,6 +141,9 @@ def _check_files(
         for ordinal, component in enumerate(components, start=1)
     }
     siblings = paths if len(paths) <= SIBLINGS_MAX else {}
+    if not service.settings.clamd:
+        # Said once for the dossier: the same line under each of ten files would hide what differs.
+        result.findings += virus.findings(virus.scan(next(iter(paths.values())), None), "")
     for done, component in enumerate(components, start=1):
         path = paths[component.path]
         if not path.exists():
@@ -147,10 +151,10 @@ def _check_files(
         report = checkers.check_format(path, component, policies)
         result.formats[component.id] = report
         result.findings += report.findings
+        if service.settings.clamd:
+            result.findings += virus.findings(virus.scan(path, service.settings.clamd), component.id)
         near = siblings or {name: other for name, other in paths.items() if _alike(name, component.path)}
-        check = checkers.check_signatures(
-            path, component, report.identification.mime, policies, at=at, siblings=near
-        )
+        check = checkers.check_signatures(path, report.identification.mime, policies, at=at, siblings=near)
         result.findings += findings_for(check, component=component, policy=policies.signatures)
         if check.reports:
             result.signatures[component.id] = check
@@ -162,9 +166,7 @@ def _alike(name: str, other: str) -> bool:
     return name != other and (name.startswith(other.rsplit(".", 1)[0]) or other.startswith(name))
 
 
-def _write(
-    session: Session, submission_id: UUID, result: _Result, policies: CheckPolicies, *, at: datetime
-) -> None:
+def _write(session: Session, submission_id: UUID, result: _Result, policies: CheckPolicies, *, at: datetime) -> None:
     submission = locked_submission(session, submission_id)
     if submission.state is not State.CHECKING:
         return
@@ -263,5 +265,3 @@ def _verdict_counts(result: _Result) -> dict[str, int]:
         for report in check.reports:
             counts[report.indication.value] = counts.get(report.indication.value, 0) + 1
     return counts
-
-

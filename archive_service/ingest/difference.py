@@ -5,6 +5,8 @@ from typing import Any, Final
 
 MAX_DIFFERENCES: Final = 100
 """Most differences told: enough to act on, bounded for an answer."""
+TEXT_SHOWN: Final = 120
+"""Characters of a differing text that are shown."""
 
 
 def differences(held: Any, pushed: Any) -> list[dict[str, Any]]:
@@ -34,6 +36,6 @@ def _walk(pointer: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
 def _short(value: Any) -> Any:
     if isinstance(value, dict | list):
         return f"{type(value).__name__} of {len(value)}"
-    if isinstance(value, str) and len(value) > 120:
-        return value[:117] + "..."
+    if isinstance(value, str) and len(value) > TEXT_SHOWN:
+        return value[: TEXT_SHOWN - 1] + "…"
     return value

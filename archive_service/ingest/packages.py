@@ -22,7 +22,14 @@ from archive_service.errors import ArchiveError, DigestMismatch, NotFound, Packa
 from archive_service.findings import Finding
 from archive_service.followup import enqueue
 from archive_service.identity.permissions import ALL, Permission, Principal
-from archive_service.ingest.submissions import DossierInvalid, Opened, Origin, PushedDossier, open_submission, read_dossier
+from archive_service.ingest.submissions import (
+    DossierInvalid,
+    Opened,
+    Origin,
+    PushedDossier,
+    open_submission,
+    read_dossier,
+)
 from archive_service.ingest.uploads import ExpectedComponent, ReceivedComponent, mark_received, staged_name
 from archive_service.lifecycle import locked_submission, transition
 from archive_service.models import Component, EventType, JobKind, State, Submission

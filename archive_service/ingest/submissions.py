@@ -141,7 +141,9 @@ def open_submission(
             staging.discard(submission_id)
         known = _known(database, staging, pushed, again=again)
         if known is None:
-            raise Conflict(f"dossier {pushed.dossier.dossier_code} is being pushed by another request; try again") from None
+            raise Conflict(
+                f"dossier {pushed.dossier.dossier_code} is being pushed by another request; try again"
+            ) from None
         return known
     except BaseException:
         if form == "dossier":
@@ -185,7 +187,9 @@ def _content_differs(staging: StagingArea, held: Submission, pushed: PushedDossi
         difference = differences(held_value, pushed.value)
     except FileNotFoundError:
         # Archived: dossier.json is inside the AIP by now. The two digests still say that the contents differ.
-        difference = [{"pointer": "/", "held": f"sha256 {held.content_sha256}", "pushed": f"sha256 {pushed.digest.hex}"}]
+        difference = [
+            {"pointer": "/", "held": f"sha256 {held.content_sha256}", "pushed": f"sha256 {pushed.digest.hex}"}
+        ]
     return ContentDiffers(
         f"dossier {held.dossier_code} is known with other content (submission {held.id}, {held.state})",
         submission_id=str(held.id),
@@ -216,7 +220,12 @@ def _insert(
     submission = session.get(Submission, submission_id)
     if submission is None:
         submission = Submission(
-            id=submission_id, state=State.RECEIVING, form=form, source_system=origin.source_system, sent_at=origin.sent_at, opened_at=at
+            id=submission_id,
+            state=State.RECEIVING,
+            form=form,
+            source_system=origin.source_system,
+            sent_at=origin.sent_at,
+            opened_at=at,
         )
         session.add(submission)
     describe(submission, pushed)

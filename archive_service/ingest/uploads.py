@@ -61,7 +61,9 @@ def expected_component(session: Session, submission_id: UUID, component_id: str)
         raise NotFound(f"submission {submission_id} names no component {component_id!r}")
     received = component.received_at is not None
     if submission.state is not State.RECEIVING and not received:
-        raise Conflict(f"submission {submission_id} is {submission.state} and takes no more bytes", state=submission.state.value)
+        raise Conflict(
+            f"submission {submission_id} is {submission.state} and takes no more bytes", state=submission.state.value
+        )
     return ExpectedComponent(
         submission_id=submission_id,
         component_id=component_id,
@@ -130,7 +132,9 @@ class ReceivedComponent:
     crc32: int
 
 
-def mark_received(session: Session, submission_id: UUID, received: Sequence[ReceivedComponent], *, at: datetime) -> None:
+def mark_received(
+    session: Session, submission_id: UUID, received: Sequence[ReceivedComponent], *, at: datetime
+) -> None:
     """Notes in the rows that components are durable in staging; a repeat changes nothing."""
     submission = locked_submission(session, submission_id)
     for component in received:

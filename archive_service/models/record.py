@@ -79,7 +79,10 @@ class AipCopy(Base):
     """One copy of an AIP on one location; `verified_at` is when it was last read back with the right digest."""
 
     __tablename__ = "aip_copy"
-    __table_args__ = (UniqueConstraint("aip_id", "location"), Index("ix_aip_copy_location_verified", "location", "verified_at"))
+    __table_args__ = (
+        UniqueConstraint("aip_id", "location"),
+        Index("ix_aip_copy_location_verified", "location", "verified_at"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     aip_id: Mapped[UUID] = mapped_column(ForeignKey("aip.id", ondelete="RESTRICT"))
@@ -130,7 +133,10 @@ class RetentionReviewItem(Base):
     """One record that a review found due; a record is listed once per due date."""
 
     __tablename__ = "retention_review_item"
-    __table_args__ = (UniqueConstraint("record_id", "due_on"), Index("ix_retention_review_item_review_id", "review_id", "record_id"))
+    __table_args__ = (
+        UniqueConstraint("record_id", "due_on"),
+        Index("ix_retention_review_item_review_id", "review_id", "record_id"),
+    )
 
     id: Mapped[int] = mapped_column(SerialColumn, primary_key=True, autoincrement=True)
     review_id: Mapped[UUID] = mapped_column(ForeignKey("retention_review.id", ondelete="RESTRICT"))

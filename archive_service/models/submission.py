@@ -30,16 +30,24 @@ class Submission(Base):
             "archiving_agency",
             "dossier_code",
             unique=True,
-            sqlite_where=text("state IN ('RECEIVING', 'CHECKING', 'AWAITING_APPROVAL', 'APPROVED') AND dossier_code IS NOT NULL"),
-            postgresql_where=text("state IN ('RECEIVING', 'CHECKING', 'AWAITING_APPROVAL', 'APPROVED') AND dossier_code IS NOT NULL"),
+            sqlite_where=text(
+                "state IN ('RECEIVING', 'CHECKING', 'AWAITING_APPROVAL', 'APPROVED') AND dossier_code IS NOT NULL"
+            ),
+            postgresql_where=text(
+                "state IN ('RECEIVING', 'CHECKING', 'AWAITING_APPROVAL', 'APPROVED') AND dossier_code IS NOT NULL"
+            ),
         ),
         Index(
             UQ_SUBMISSION_NEW,
             "archiving_agency",
             "dossier_code",
             unique=True,
-            sqlite_where=text("state NOT IN ('REJECTED', 'RETURNED') AND record_status = 'NEW' AND dossier_code IS NOT NULL"),
-            postgresql_where=text("state NOT IN ('REJECTED', 'RETURNED') AND record_status = 'NEW' AND dossier_code IS NOT NULL"),
+            sqlite_where=text(
+                "state NOT IN ('REJECTED', 'RETURNED') AND record_status = 'NEW' AND dossier_code IS NOT NULL"
+            ),
+            postgresql_where=text(
+                "state NOT IN ('REJECTED', 'RETURNED') AND record_status = 'NEW' AND dossier_code IS NOT NULL"
+            ),
         ),
         Index("ix_submission_state_opened", "state", "opened_at", "id"),
         Index("ix_submission_agency_state_opened", "archiving_agency", "state", "opened_at", "id"),

@@ -123,10 +123,14 @@ def decide_many(
     for submission_id in dict.fromkeys(submission_ids):
         try:
             with database.write() as session:
-                state = decide(session, submission_id, kind, principal=principal, reason=reason, at=at, batch_id=batch_id)
+                state = decide(
+                    session, submission_id, kind, principal=principal, reason=reason, at=at, batch_id=batch_id
+                )
         except ArchiveError as exc:
             results.append(
-                DecisionResult(submission_id=submission_id, decided=False, state=None, error_code=exc.code, message=exc.message)
+                DecisionResult(
+                    submission_id=submission_id, decided=False, state=None, error_code=exc.code, message=exc.message
+                )
             )
         else:
             results.append(DecisionResult(submission_id=submission_id, decided=True, state=state.value))

@@ -74,7 +74,9 @@ def _signature_reports(session: Session, submission_id: UUID) -> dict[str, list[
         SignatureVerdict.submission_id == submission_id
     )
     reports: dict[str, list[dict[str, Any]]] = {}
-    for component_id, report in session.execute(query.order_by(SignatureVerdict.component_id, SignatureVerdict.ordinal)):
+    for component_id, report in session.execute(
+        query.order_by(SignatureVerdict.component_id, SignatureVerdict.ordinal)
+    ):
         reports.setdefault(component_id, []).append(report)
     return reports
 
@@ -148,7 +150,9 @@ def _history(session: Session, submission: Submission) -> tuple[list[PremisEvent
         )
         for row in rows
     ]
-    return events, [PremisAgent(id=agent_id, name=name, type=_agent_type(agent_id)) for agent_id, name in agents.items()]
+    return events, [
+        PremisAgent(id=agent_id, name=name, type=_agent_type(agent_id)) for agent_id, name in agents.items()
+    ]
 
 
 def _agent_type(agent_id: str) -> AgentType:

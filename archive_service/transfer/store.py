@@ -109,9 +109,7 @@ def _copy_everywhere(
         if answer.outcome is not ReadBackOutcome.INTACT or answer.digest is None:
             raise CopyNotVerified(f"copy on {location} is {answer.outcome}: {answer.reason}", location=location)
         verified.append(
-            VerifiedCopy(
-                location=location, version_id=stored.version_id, digest=answer.digest, verified_at=clock.now()
-            )
+            VerifiedCopy(location=location, version_id=stored.version_id, digest=answer.digest, verified_at=clock.now())
         )
     return verified
 
@@ -241,7 +239,12 @@ def _note_offsets(session: Session, submission_id: UUID, aip_id: UUID, built: Bu
         .values(aip_id=aip_id, entry_path=bindparam("b_path"), entry_offset=bindparam("b_offset"))
     )
     rows = [
-        {"b_submission": submission_id, "b_component": entry.component_id, "b_path": entry.path, "b_offset": entry.offset}
+        {
+            "b_submission": submission_id,
+            "b_component": entry.component_id,
+            "b_path": entry.path,
+            "b_offset": entry.offset,
+        }
         for entry in built.entries
         if entry.component_id is not None
     ]

@@ -1,0 +1,180 @@
+"""Is it alive, is it ready, what does it count; the job queue and the audit log."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from archive_service import clock, migrations
+from archive_service.api.dependencies import PrincipalDep, ServiceDep
+from archive_service.api.records import event_row
+from archive_service.errors import ArchiveError
+from archive_service.identity.permissions import Permission, in_scope
+from archive_service.jobs import queue
+from archive_service.models import Event, Job, JobState, Record, RetentionReview, RetentionReviewItem, Submission
+from archive_service.service import Service
+
+router = APIRouter(tags=["system"])
+
+
+@router.get("/healthz")
+def healthz() -> PlainTextResponse:
+    """Says that the process answers."""
+    return PlainTextResponse("ok")
+
+
+@router.get("/readyz")
+def readyz(service: ServiceDep) -> JSONResponse:
+    """Says whether the service can do its work: database at the right schema, every storage location there."""
+    problems = _database_problems(service) + _storage_problems(service)
+    status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
+    return JSONResponse({"ready": not problems, "problems": problems}, status_code=status)
+
+
+def _database_problems(service: Service) -> list[str]:
+    try:
+        current = migrations.current_revision(service.database)
+    except SQLAlchemyError:
+        return ["the database does not answer"]
+    head = migrations.head_revision()
+    return [] if current == head else [f"the database is at revision {current}, this code needs {head}"]
+
+
+def _storage_problems(service: Service) -> list[str]:
+    try:
+        stores = service.stores
+    except ArchiveError as exc:
+        return [exc.message]
+    return [] if stores else ["no storage location"]
+
+
+@router.get("/metrics")
+def metrics(service: ServiceDep) -> PlainTextResponse:
+    """Returns counts in the Prometheus text format; numbers only, no names or codes."""
+    registry = CollectorRegistry()
+    submissions = Gauge("archive_submissions", "Submissions by state", ["state"], registry=registry)
+    records = Gauge("archive_records", "Records by state", ["state"], registry=registry)
+    jobs = Gauge("archive_jobs", "Jobs by kind and state", ["kind", "state"], registry=registry)
+    oldest = Gauge("archive_oldest_ready_job_seconds", "Age of the oldest job that waits", registry=registry)
+    with service.database.read() as session:
+        for state, count in session.execute(select(Submission.state, func.count()).group_by(Submission.state)):
+            submissions.labels(state.value).set(count)
+        for state, count in session.execute(select(Record.state, func.count()).group_by(Record.state)):
+            records.labels(state.value).set(count)
+        for kind, job_state, count in session.execute(
+            select(Job.kind, Job.state, func.count()).group_by(Job.kind, Job.state)
+        ):
+            jobs.labels(kind.value, job_state.value).set(count)
+        waiting = session.scalar(select(func.min(Job.run_at)).where(Job.state == JobState.READY))
+    oldest.set(max(0.0, (clock.now() - waiting).total_seconds()) if waiting else 0.0)
+    return PlainTextResponse(generate_latest(registry).decode(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/api/v1/jobs")
+def get_jobs(
+    service: ServiceDep,
+    principal: PrincipalDep,
+    state: JobState | None = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> dict[str, Any]:
+    """Lists jobs, newest first; parked ones carry their error."""
+    principal.require(Permission.JOB_READ)
+    statement = select(Job).order_by(Job.id.desc()).limit(limit)
+    if state is not None:
+        statement = statement.where(Job.state == state)
+    with service.database.read() as session:
+        return {"items": [_job(job) for job in session.scalars(statement)], "next": None}
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return {
+        "id": str(job.id),
+        "kind": job.kind.value,
+        "subject": job.subject,
+        "state": job.state.value,
+        "attempts": job.attempts,
+        "run_at": job.run_at.isoformat(),
+        "created_at": job.created_at.isoformat(),
+        "finished_at": job.finished_at.isoformat() if job.finished_at else None,
+        "last_error": job.last_error,
+    }
+
+
+@router.post("/api/v1/jobs/{job_id}/requeue")
+def post_requeue(job_id: UUID, service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
+    """Gives a parked job another round of tries."""
+    principal.require(Permission.JOB_REQUEUE)
+    with service.database.write() as session:
+        queue.requeue(session, job_id, agent=principal.agent, at=clock.unique_now())
+        return _job(session.get_one(Job, job_id))
+
+
+@router.get("/api/v1/audit/events")
+def get_audit(
+    service: ServiceDep,
+    principal: PrincipalDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    cursor: Annotated[int, Query(ge=0)] = 0,
+) -> dict[str, Any]:
+    """Returns the audit log in order of entry, within the caller's agencies."""
+    principal.require(Permission.AUDIT_READ)
+    statement = select(Event).where(in_scope(principal, Permission.AUDIT_READ, Event.agency), Event.seq > cursor)
+    with service.database.read() as session:
+        events = session.scalars(statement.order_by(Event.seq).limit(limit + 1)).all()
+        items = events[:limit]
+        return {"items": [event_row(event) for event in items], "next": items[-1].seq if len(events) > limit else None}
+
+
+@router.get("/api/v1/retention/reviews")
+def get_reviews(service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
+    """Lists the scheduled retention reviews, newest first, with how many records each found due."""
+    principal.require(Permission.RETENTION_READ)
+    with service.database.read() as session:
+        rows = session.scalars(select(RetentionReview).order_by(RetentionReview.on.desc()).limit(100)).all()
+        return {
+            "items": [
+                {"id": str(row.id), "on": row.on.isoformat(), "made_at": row.made_at.isoformat(), "due": row.due_count}
+                for row in rows
+            ],
+            "next": None,
+        }
+
+
+@router.get("/api/v1/retention/reviews/{review_id}")
+def get_review(
+    review_id: UUID,
+    service: ServiceDep,
+    principal: PrincipalDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    cursor: UUID | None = None,
+) -> dict[str, Any]:
+    """Lists the records a review found due, within the caller's agencies."""
+    statement = (
+        select(RetentionReviewItem, Record)
+        .join(Record, Record.id == RetentionReviewItem.record_id)
+        .where(
+            RetentionReviewItem.review_id == review_id,
+            in_scope(principal, Permission.RETENTION_READ, Record.archiving_agency, Record.settling_agency),
+        )
+        .order_by(RetentionReviewItem.record_id)
+        .limit(limit + 1)
+    )
+    if cursor is not None:
+        statement = statement.where(RetentionReviewItem.record_id > cursor)
+    with service.database.read() as session:
+        rows = session.execute(statement).all()
+        items = [
+            {
+                "record_id": str(record.id),
+                "dossier_code": record.dossier_code,
+                "title": record.title,
+                "due_on": item.due_on.isoformat(),
+            }
+            for item, record in rows[:limit]
+        ]
+        return {"items": items, "next": items[-1]["record_id"] if len(rows) > limit else None}

@@ -1,0 +1,62 @@
+"""The HTTP application: API and pages over one service, put together in one place."""
+
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from archive_service import __version__
+from archive_service.api import copies, records, submissions, system
+from archive_service.api.errors import add_error_handlers
+from archive_service.service import Service
+
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
+    "frame-src 'self'; object-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+)
+"""No outside requests from any page (R138), no inline script."""
+SECURITY_HEADERS = {
+    "Content-Security-Policy": _PAGE_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+def create_app(service: Service) -> FastAPI:
+    """Returns the application for this service."""
+    app = FastAPI(
+        title="archive_service",
+        version=__version__,
+        summary="Lưu trữ hồ sơ thủ tục hành chính điện tử / electronic records archive for TTHC dossiers",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service = service
+    add_error_handlers(app)
+    app.add_middleware(_SecurityHeaders)
+    for module in (submissions, records, copies, system):
+        app.include_router(module.router)
+    return app
+
+
+class _SecurityHeaders:
+    """Adds the headers every answer carries; plain ASGI, so that streamed bodies pass untouched."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

@@ -1,0 +1,124 @@
+"""Accounts of people and tokens of systems."""
+
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from archive_service import clock
+from archive_service.cli.common import DataOption, opened_service, operator_principal
+from archive_service.identity import accounts, tokens
+from archive_service.identity.permissions import Grant
+from archive_service.models import RoleName
+
+_token = typer.Typer(no_args_is_help=True, help="Mã truy cập của hệ thống / API tokens.")
+_user = typer.Typer(no_args_is_help=True, help="Tài khoản người dùng / local accounts.")
+
+RoleOption = Annotated[RoleName, typer.Option(help="Vai trò / role.")]
+AgencyOption = Annotated[str | None, typer.Option(help="Mã cơ quan; bỏ trống = tất cả / agency code; none = all.")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    app.add_typer(_token, name="token")
+    app.add_typer(_user, name="user")
+
+
+@_token.command("create")
+def token_create(
+    role: RoleOption,
+    name: Annotated[str, typer.Option(help="Tên hệ thống dùng mã / name of the system that uses it.")],
+    agency: AgencyOption = None,
+    data: DataOption = None,
+) -> None:
+    """Tạo mã truy cập, in ra một lần / create a token, printed once as the last word."""
+    agent = operator_principal().agent
+    with opened_service(data) as service, service.database.write() as session:
+        text = tokens.create_token(session, name=name, role=role, agency=agency, agent=agent, at=clock.unique_now())
+    typer.echo(f"Mã truy cập (chỉ hiện một lần) / token (shown once): {text}")
+
+
+@_token.command("list")
+def token_list(data: DataOption = None) -> None:
+    """Liệt kê mã truy cập / list tokens."""
+    table = Table("id", "name", "role", "agency", "created", "revoked")
+    with opened_service(data) as service, service.database.read() as session:
+        for row in tokens.list_tokens(session):
+            revoked = row.revoked_at.isoformat() if row.revoked_at else ""
+            table.add_row(str(row.id), row.name, row.role.value, row.agency or "*", row.created_at.isoformat(), revoked)
+    Console().print(table)
+
+
+@_token.command("revoke")
+def token_revoke(token_id: UUID, data: DataOption = None) -> None:
+    """Thu hồi mã truy cập / revoke a token."""
+    agent = operator_principal().agent
+    with opened_service(data) as service, service.database.write() as session:
+        tokens.revoke_token(session, token_id, agent=agent, at=clock.unique_now())
+    typer.echo(f"Đã thu hồi / revoked: {token_id}")
+
+
+@_user.command("create")
+def user_create(
+    username: str,
+    role: Annotated[list[RoleName], typer.Option(help="Vai trò, lặp lại được / role, may repeat.")],
+    display_name: Annotated[str, typer.Option("--name", help="Họ và tên / full name.")],
+    password: Annotated[
+        str,
+        typer.Option(
+            prompt=True, hide_input=True, confirmation_prompt=True, help="Mật khẩu đầu tiên / first password."
+        ),
+    ],
+    position: Annotated[str | None, typer.Option(help="Chức vụ / position.")] = None,
+    agency: AgencyOption = None,
+    keep_password: Annotated[
+        bool, typer.Option(help="Không bắt đổi mật khẩu lần đầu / do not ask for a new password at first sign-in.")
+    ] = False,
+    data: DataOption = None,
+) -> None:
+    """Tạo tài khoản / create an account."""
+    person = accounts.Person(username=username, display_name=display_name, position=position)
+    grants = [Grant(role=name, agency=agency) for name in role]
+    with opened_service(data) as service, service.database.write() as session:
+        accounts.create_account(
+            session,
+            person,
+            password=password,
+            grants=grants,
+            agent=operator_principal().agent,
+            at=clock.unique_now(),
+            must_change_password=not keep_password,
+        )
+    typer.echo(f"Đã tạo tài khoản / account created: {username}")
+
+
+@_user.command("password")
+def user_password(
+    username: str,
+    password: Annotated[
+        str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, help="Mật khẩu mới / new password.")
+    ],
+    data: DataOption = None,
+) -> None:
+    """Đặt lại mật khẩu / set a new password."""
+    with opened_service(data) as service, service.database.write() as session:
+        account = accounts.find_account(session, username)
+        accounts.set_password(session, account.id, password, agent=operator_principal().agent, at=clock.unique_now())
+    typer.echo(f"Đã đổi mật khẩu / password set: {username}")
+
+
+@_user.command("disable")
+def user_disable(
+    username: str,
+    enable: Annotated[bool, typer.Option("--enable", help="Mở lại / enable again.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Khoá (hoặc mở lại) tài khoản / disable (or enable) an account."""
+    with opened_service(data) as service, service.database.write() as session:
+        account = accounts.find_account(session, username)
+        accounts.set_disabled(
+            session, account.id, disabled=not enable, agent=operator_principal().agent, at=clock.unique_now()
+        )
+    typer.echo(f"{username}: {'mở / enabled' if enable else 'khoá / disabled'}")

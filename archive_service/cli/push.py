@@ -1,0 +1,222 @@
+"""`archive-service submit`: pushes dossier folders and ZIPs over HTTP with a progress bar; safe to stop and repeat at any point."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from archive_service import clock
+from archive_service.digests import CHUNK_BYTES
+from archive_service.dossier import DOSSIER_FILE_NAME
+from archive_service.errors import BadRequest, StoreUnavailable
+
+TRIES: Final = 5
+"""Tries of one request before the dossier is given up for this run; repeating the command goes on where it stopped."""
+SETTLED: Final = frozenset({"REJECTED", "RETURNED", "AWAITING_APPROVAL", "APPROVED", "STORED"})
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    app.command()(submit)
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What became of one pushed path."""
+
+    path: Path
+    submission_id: str | None = None
+    state: str = "FAILED"
+    problems: list[str] = field(default_factory=list)
+
+
+def submit(
+    paths: Annotated[
+        list[Path], typer.Argument(exists=True, help="Thư mục hồ sơ hoặc tệp ZIP / dossier folders or ZIPs.")
+    ],
+    url: Annotated[str, typer.Option(help="Địa chỉ dịch vụ / address of the service.")],
+    token: Annotated[str, typer.Option(envvar="ARCHIVE_TOKEN", help="Mã truy cập / token.")],
+    wait: Annotated[bool, typer.Option(help="Chờ kết quả kiểm tra / wait for the checks.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="In kết quả dạng JSON / print JSON.")] = False,
+) -> None:
+    """Nộp hồ sơ: tiếp tục được khi đứt, lặp lại vô hại / push dossiers: resumable, safe to repeat."""
+    dossiers = list(find_dossiers(paths))
+    if not dossiers:
+        raise BadRequest("no dossier folder or ZIP found under the given paths")
+    with Client(url, token) as client:
+        outcomes = push_all(client, dossiers, wait=wait)
+    for outcome in outcomes:
+        if as_json:
+            typer.echo(json.dumps(_as_json(outcome), ensure_ascii=False))
+        else:
+            Console().print(
+                f"{outcome.path.name}: {outcome.state}",
+                *[f"\n    {line}" for line in outcome.problems],
+                highlight=False,
+            )
+    if any(outcome.state in {"FAILED", "REJECTED"} for outcome in outcomes):
+        sys.exit(1)
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "path": str(outcome.path),
+        "id": outcome.submission_id,
+        "state": outcome.state,
+        "problems": outcome.problems,
+    }
+
+
+def find_dossiers(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yields dossier folders (those with dossier.json) and ZIPs among and directly below the given paths, in order of name."""
+    for path in paths:
+        if path.is_file() or (path / DOSSIER_FILE_NAME).is_file():
+            yield path
+        else:
+            yield from sorted(
+                child
+                for child in path.iterdir()
+                if (child / DOSSIER_FILE_NAME).is_file() or child.suffix.lower() == ".zip"
+            )
+
+
+class Client:
+    """A connection to the service that repeats what may be repeated: every push can run twice."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._http = httpx.Client(
+            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=httpx.Timeout(120, connect=10)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._http.close()
+
+    def send(self, method: str, path: str, *, source: Path | bytes | None = None) -> httpx.Response:
+        """Sends a request, again after network errors and 429/503 answers, with growing pauses.
+
+        Raises:
+            StoreUnavailable: no answer after `TRIES` tries.
+        """
+        reason = ""
+        for attempt in range(TRIES):
+            if attempt:
+                clock.sleep(min(0.2 * 2**attempt, 5.0))
+            try:
+                content = _chunks(source) if isinstance(source, Path) else source
+                length = {"Content-Length": str(source.stat().st_size)} if isinstance(source, Path) else {}
+                answer = self._http.request(
+                    method, path, content=content, headers={"X-Sent-At": clock.now().isoformat(), **length}
+                )
+            except httpx.TransportError as exc:
+                reason = str(exc) or type(exc).__name__
+                continue
+            if answer.status_code not in {429, 503}:
+                return answer
+            reason = f"HTTP {answer.status_code}"
+        raise StoreUnavailable(f"the service does not answer: {reason}")
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as source:
+        while chunk := source.read(CHUNK_BYTES):
+            yield chunk
+
+
+def push_all(client: Client, dossiers: Sequence[Path], *, wait: bool) -> list[Outcome]:
+    """Pushes every dossier, then, when asked to, waits until each was checked."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("Nộp / push", total=len(dossiers))
+        outcomes = []
+        for path in dossiers:
+            outcomes.append(push(client, path))
+            progress.advance(task)
+        if wait:
+            task = progress.add_task("Kiểm tra / check", total=len(dossiers))
+            for outcome in outcomes:
+                wait_for(client, outcome)
+                progress.advance(task)
+    return outcomes
+
+
+def push(client: Client, path: Path) -> Outcome:
+    """Pushes one dossier folder or ZIP; every reason for a refusal is in the outcome."""
+    outcome = Outcome(path=path)
+    try:
+        _push_zip(client, path, outcome) if path.is_file() else _push_folder(client, path, outcome)
+    except (StoreUnavailable, OSError) as exc:
+        outcome.problems.append(str(exc))
+    return outcome
+
+
+def _push_zip(client: Client, path: Path, outcome: Outcome) -> None:
+    _take(outcome, client.send("POST", "/api/v1/packages", source=path))
+
+
+def _push_folder(client: Client, path: Path, outcome: Outcome) -> None:
+    content = (path / DOSSIER_FILE_NAME).read_bytes()
+    body = _take(outcome, client.send("POST", "/api/v1/submissions", source=content))
+    if body is None:
+        return
+    named = {part["id"]: part["path"] for part in json.loads(content)["components"]}
+    for upload in body["uploads"]:
+        source = path / named[upload["component_id"]]
+        if not source.is_file() or not source.resolve().is_relative_to(path.resolve()):
+            outcome.problems.append(f"{upload['component_id']}: {named[upload['component_id']]} is not in the folder")
+            continue
+        _take(outcome, client.send("PUT", upload["url"], source=source), keep_state=True)
+    if not outcome.problems:
+        _take(outcome, client.send("POST", f"/api/v1/submissions/{outcome.submission_id}/complete"))
+
+
+def _take(outcome: Outcome, answer: httpx.Response, *, keep_state: bool = False) -> dict[str, Any] | None:
+    if answer.is_error:
+        outcome.problems += _reasons(answer)
+        return None
+    if keep_state:
+        return None
+    body: dict[str, Any] = answer.json()
+    outcome.submission_id, outcome.state = body["id"], body["state"]
+    return body
+
+
+def _reasons(answer: httpx.Response) -> list[str]:
+    try:
+        problem = answer.json()
+    except ValueError:
+        return [f"HTTP {answer.status_code}"]
+    reasons = [
+        f"{finding['code']} {finding['location']}: {finding['message']}" for finding in problem.get("findings", [])
+    ]
+    reasons += [f"{place['pointer']}: {place['held']} → {place['pushed']}" for place in problem.get("difference", [])]
+    return [f"{problem.get('code')}: {problem.get('detail')}", *reasons]
+
+
+def wait_for(client: Client, outcome: Outcome, *, limit_s: float = 600) -> None:
+    """Waits until a pushed dossier was checked and takes its findings into the outcome."""
+    if outcome.submission_id is None or outcome.state not in {"RECEIVING", "CHECKING"} or outcome.problems:
+        return
+    deadline = clock.monotonic_s() + limit_s
+    pause = 0.05
+    while clock.monotonic_s() < deadline:
+        body = client.send("GET", f"/api/v1/submissions/{outcome.submission_id}").json()
+        outcome.state = body["state"]
+        if outcome.state in SETTLED:
+            outcome.problems += [
+                f"{finding['severity']} {finding['code']} {finding['location']}: {finding['message']}"
+                for finding in body["findings"]
+                if finding["severity"] != "info"
+            ]
+            return
+        clock.sleep(pause)
+        pause = min(pause * 1.5, 1.0)

@@ -1,0 +1,45 @@
+"""Removing staged bytes that nobody needs any more: after a refusal, after storing, and what was never finished."""
+
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select
+
+from archive_service.audit import software
+from archive_service.ingest.uploads import withdraw
+from archive_service.models import State, Submission
+from archive_service.models.states import IN_FLIGHT
+from archive_service.service import Service
+
+_AGENT: Final = software("staging")
+
+
+def discard_staging(service: Service, submission_id: UUID) -> None:
+    """Removes the staged bytes of a submission that is refused or stored; one still on its way is left alone."""
+    with service.database.read() as session:
+        submission = session.get(Submission, submission_id)
+    if submission is None or submission.state not in IN_FLIGHT:
+        service.staging.discard(submission_id)
+
+
+def sweep_staging(service: Service, *, at: datetime) -> int:
+    """Ends uploads nobody finished within the configured time and removes staged bytes without a living submission.
+
+    Returns:
+        How many staged submissions were removed.
+    """
+    oldest = at - timedelta(hours=service.settings.staging_max_age_h)
+    stale = select(Submission.id).where(Submission.state == State.RECEIVING, Submission.opened_at < oldest)
+    with service.database.read() as session:
+        unfinished = session.scalars(stale.limit(1000)).all()
+    for submission_id in unfinished:
+        with service.database.write() as session:
+            withdraw(session, submission_id, agent=_AGENT, at=at, reason="not completed in time")
+
+    def needed(submission_id: UUID) -> bool:
+        with service.database.read() as session:
+            submission = session.get(Submission, submission_id)
+        return submission is not None and submission.state in IN_FLIGHT
+
+    return len(service.staging.sweep(at - timedelta(hours=1), needed))

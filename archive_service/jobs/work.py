@@ -1,0 +1,78 @@
+"""What each kind of job does: a thin, idempotent function that calls the stage concerned."""
+
+from datetime import date
+from uuid import UUID
+
+from archive_service import clock
+from archive_service.ingest.check import Checkers, check_submission
+from archive_service.ingest.checkers import InlineCheckers
+from archive_service.ingest.staging_upkeep import discard_staging, sweep_staging
+from archive_service.jobs.pruning import prune_jobs
+from archive_service.jobs.worker import JobContext, Registry
+from archive_service.models import JobKind
+from archive_service.retention.review import review_due
+from archive_service.service import Service
+from archive_service.transfer.store import store_submission
+
+
+class _Parts:
+    """The service and checkers of one worker process, made with its first job."""
+
+    def __init__(self, checkers: Checkers | None = None) -> None:
+        self._service: Service | None = None
+        self._checkers = checkers
+
+    def service(self, context: JobContext) -> Service:
+        """Returns the parts for this job's settings and database."""
+        if self._service is None:
+            self._service = Service(settings=context.settings, database=context.database)
+        return self._service
+
+    def checkers(self) -> Checkers:
+        """Returns who checks bytes."""
+        if self._checkers is None:
+            self._checkers = InlineCheckers()
+        return self._checkers
+
+
+def load_registry() -> Registry:
+    """Returns the functions of all kinds; called once in each worker process."""
+    parts = _Parts()
+
+    def check(context: JobContext) -> None:
+        def progress(done: int, total: int) -> None:
+            context.check_stop()
+            if total > 100 and done % 100 == 0:  # noqa: PLR2004 - a line per hundred of a large dossier
+                context.progress("components checked", done, total)
+
+        check_submission(
+            parts.service(context),
+            UUID(context.job.subject),
+            parts.checkers(),
+            at=clock.unique_now(),
+            progress=progress,
+        )
+
+    def store(context: JobContext) -> None:
+        store_submission(parts.service(context), UUID(context.job.subject))
+
+    def discard(context: JobContext) -> None:
+        discard_staging(parts.service(context), UUID(context.job.subject))
+
+    def sweep(context: JobContext) -> None:
+        sweep_staging(parts.service(context), at=clock.unique_now())
+
+    def review(context: JobContext) -> None:
+        on = context.job.payload.get("on")
+        review_due(
+            context.database, on=date.fromisoformat(on) if on else clock.today(), at=clock.unique_now()
+        )
+
+    return {
+        JobKind.CHECK_SUBMISSION: check,
+        JobKind.STORE_SUBMISSION: store,
+        JobKind.DISCARD_STAGING: discard,
+        JobKind.SWEEP_STAGING: sweep,
+        JobKind.REVIEW_RETENTION: review,
+        JobKind.PRUNE_JOBS: prune_jobs,
+    }

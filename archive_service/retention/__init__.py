@@ -1,0 +1,1 @@
+"""Retention over time: which records fell due, listed by a scheduled review. What becomes of them is for people (DESIGN D11)."""
