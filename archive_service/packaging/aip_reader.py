@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from archive_service.clock import require_aware
-from archive_service.digests import Digest, digest_stream, sha256
+from archive_service.digests import Digest, RunningDigest, sha256
 from archive_service.dossier import Dossier, parse_dossier, parse_json
 from archive_service.errors import PackageInvalid
 from archive_service.packaging import layout
@@ -296,4 +296,7 @@ def _entries(view: PackageView, index: ZipIndex, components: Mapping[str, str]) 
 
 
 def _digest_of(view: PackageView, path: str) -> Digest:
-    return digest_stream(view.read(path))[0]
+    running = RunningDigest()
+    for chunk in view.read(path):
+        running.update(chunk)
+    return running.digest()

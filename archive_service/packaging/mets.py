@@ -1,7 +1,7 @@
 """METS.xml of the package and of its representation, as E-ARK CSIP 2.0.4 to 2.2.0 and the AIP profile 2.2.0 ask.
 
 Clause by clause (CSIP numbers): 1-6 root element, 117 and 7-16 header, 17-30 dmdSec, 31-44 amdSec, 58-79 fileSec,
-80-112 structMap; AIPM1-AIPM7 of the AIP profile. Every id of both documents is different (CSIP 2.0.4: unique within the
+80-112 structMap; AIPM1-AIPM7 of the AIP profile. METS is the default namespace: a widely used validator finds elements by their names as written. Every id of both documents is different (CSIP 2.0.4: unique within the
 package), ids of files begin with "ID".
 """
 
@@ -79,21 +79,19 @@ class MetsWriter:
         parts = [self._open(objid, self._content.dossier.title), self._header()]
         parts += [self._described(reference) for reference in described]
         parts += self._preserved("ID-root-amd", preserved)
-        parts.append('<mets:fileSec ID="ID-root-filesec">\n')
+        parts.append('<fileSec ID="ID-root-filesec">\n')
         for group_id, use, files in groups:
             parts.append(self._group(group_id, use))
             parts += [self._file(file) for file in files]
-            parts.append("</mets:fileGrp>\n")
-        parts += ["</mets:fileSec>\n", *_struct_map("root", objid, described, preserved)]
+            parts.append("</fileGrp>\n")
+        parts += ["</fileSec>\n", *_struct_map("root", objid, described, preserved)]
         for group_id, use, _ in groups[:-1]:
-            parts.append(
-                f'<mets:div ID="ID-root-div-{use.lower()}" LABEL="{use}"><mets:fptr FILEID="{group_id}"/></mets:div>\n'
-            )
+            parts.append(f'<div ID="ID-root-div-{use.lower()}" LABEL="{use}"><fptr FILEID="{group_id}"/></div>\n')
         parts.append(
-            f'<mets:div ID="ID-root-div-{layout.REP_ID}" LABEL="{rep_group[1]}">'
-            f'<mets:mptr LOCTYPE="URL" xlink:type="simple"'
-            f' xlink:href="{layout.REP_METS}" xlink:title="{rep_group[0]}"/></mets:div>\n'
-            "</mets:div>\n</mets:structMap>\n</mets:mets>\n"
+            f'<div ID="ID-root-div-{layout.REP_ID}" LABEL="{rep_group[1]}">'
+            f'<mptr LOCTYPE="URL" xlink:type="simple"'
+            f' xlink:href="{layout.REP_METS}" xlink:title="{rep_group[0]}"/></div>\n'
+            "</div>\n</structMap>\n</mets>\n"
         )
         return "".join(parts).encode()
 
@@ -113,7 +111,7 @@ class MetsWriter:
         yield "".join(
             (
                 *self._preserved("ID-rep1-amd", preserved),
-                '<mets:fileSec ID="ID-rep1-filesec">\n',
+                '<fileSec ID="ID-rep1-filesec">\n',
                 self._group(group_id, f"Representations/{layout.REP_ID}/data"),
             )
         ).encode()
@@ -121,10 +119,10 @@ class MetsWriter:
             yield self._file(file).encode()
         yield "".join(
             (
-                "</mets:fileGrp>\n</mets:fileSec>\n",
+                "</fileGrp>\n</fileSec>\n",
                 *_struct_map_ids("rep1", layout.REP_ID, ids, [reference.id for reference in preserved]),
-                f'<mets:div ID="ID-rep1-div-data" LABEL="Data"><mets:fptr FILEID="{group_id}"/></mets:div>\n',
-                "</mets:div>\n</mets:structMap>\n</mets:mets>\n",
+                f'<div ID="ID-rep1-div-data" LABEL="Data"><fptr FILEID="{group_id}"/></div>\n',
+                "</div>\n</structMap>\n</mets>\n",
             )
         ).encode()
 
@@ -133,7 +131,7 @@ class MetsWriter:
     def _open(self, objid: str, label: str) -> str:
         profile_url = self._profile.profile_urls[str(self._content.csip_version)]
         return (
-            f'{DECLARATION}<mets:mets xmlns:mets="{METS_NS}" xmlns:csip="{CSIP_NS}" xmlns:xlink="{XLINK_NS}"'
+            f'{DECLARATION}<mets xmlns="{METS_NS}" xmlns:csip="{CSIP_NS}" xmlns:xlink="{XLINK_NS}"'
             ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
             f' xsi:schemaLocation="{_SCHEMA_LOCATION}" OBJID="{objid}" LABEL="{xml(label)}"'
             f' TYPE="{self._profile.mets_type}" PROFILE="{profile_url}"{self._content_type}>\n'
@@ -142,28 +140,28 @@ class MetsWriter:
     def _header(self) -> str:
         content = self._content
         previous = (
-            f'<mets:altRecordID TYPE="PREVIOUSOBJID">{xml(content.previous_objid)}</mets:altRecordID>\n'
+            f'<altRecordID TYPE="PREVIOUSOBJID">{xml(content.previous_objid)}</altRecordID>\n'
             if content.previous_objid is not None
             else ""
         )
         return (
-            f'<mets:metsHdr CREATEDATE="{self._time}" LASTMODDATE="{self._time}"'
+            f'<metsHdr CREATEDATE="{self._time}" LASTMODDATE="{self._time}"'
             f' RECORDSTATUS="{content.dossier.record_status.value}" csip:OAISPACKAGETYPE="AIP">\n'
-            '<mets:agent ROLE="CREATOR" TYPE="OTHER" OTHERTYPE="SOFTWARE"><mets:name>archive-service</mets:name>'
-            f'<mets:note csip:NOTETYPE="SOFTWARE VERSION">{xml(content.software_version)}</mets:note></mets:agent>\n'
-            '<mets:agent ROLE="ARCHIVIST" TYPE="ORGANIZATION">'
-            f"<mets:name>{xml(content.dossier.archiving_agency)}</mets:name>"
-            f'<mets:note csip:NOTETYPE="IDENTIFICATIONCODE">{xml(content.archive_code)}</mets:note></mets:agent>\n'
-            f'<mets:altRecordID TYPE="URN">{xml(self._urn)}</mets:altRecordID>\n'
-            f'<mets:altRecordID TYPE="DOSSIERCODE">{xml(content.dossier.dossier_code)}</mets:altRecordID>\n'
-            f"{previous}</mets:metsHdr>\n"
+            '<agent ROLE="CREATOR" TYPE="OTHER" OTHERTYPE="SOFTWARE"><name>archive-service</name>'
+            f'<note csip:NOTETYPE="SOFTWARE VERSION">{xml(content.software_version)}</note></agent>\n'
+            '<agent ROLE="ARCHIVIST" TYPE="ORGANIZATION">'
+            f"<name>{xml(content.dossier.archiving_agency)}</name>"
+            f'<note csip:NOTETYPE="IDENTIFICATIONCODE">{xml(content.archive_code)}</note></agent>\n'
+            f'<altRecordID TYPE="URN">{xml(self._urn)}</altRecordID>\n'
+            f'<altRecordID TYPE="DOSSIERCODE">{xml(content.dossier.dossier_code)}</altRecordID>\n'
+            f"{previous}</metsHdr>\n"
         )
 
     def _reference(self, reference: MetadataReference) -> str:
         other = f' OTHERMDTYPE="{reference.other_type}"' if reference.other_type else ""
         version = f' MDTYPEVERSION="{reference.type_version}"' if reference.type_version else ""
         return (
-            f'<mets:mdRef ID="{reference.id}-ref" LOCTYPE="URL" xlink:type="simple" xlink:href="{reference.href}"'
+            f'<mdRef ID="{reference.id}-ref" LOCTYPE="URL" xlink:type="simple" xlink:href="{reference.href}"'
             f' MDTYPE="{reference.md_type}"{other}{version} MIMETYPE="{reference.media_type}"'
             f' SIZE="{reference.entry.size_bytes}" CREATED="{self._time}"'
             f' CHECKSUM="{reference.entry.digest.hex}" CHECKSUMTYPE="SHA-256"/>'
@@ -171,28 +169,28 @@ class MetsWriter:
 
     def _described(self, reference: MetadataReference) -> str:
         mark = f'ID="{reference.id}" CREATED="{self._time}" STATUS="CURRENT"'
-        return f"<mets:dmdSec {mark}>{self._reference(reference)}</mets:dmdSec>\n"
+        return f"<dmdSec {mark}>{self._reference(reference)}</dmdSec>\n"
 
     def _preserved(self, section_id: str, references: Sequence[MetadataReference]) -> Iterator[str]:
-        yield f'<mets:amdSec ID="{section_id}">\n'
+        yield f'<amdSec ID="{section_id}">\n'
         for reference in references:
             mark = f'ID="{reference.id}" CREATED="{self._time}" STATUS="CURRENT"'
-            yield f"<mets:digiprovMD {mark}>{self._reference(reference)}</mets:digiprovMD>\n"
-        yield "</mets:amdSec>\n"
+            yield f"<digiprovMD {mark}>{self._reference(reference)}</digiprovMD>\n"
+        yield "</amdSec>\n"
 
     def _group(self, group_id: str, use: str) -> str:
         kind = self._content_type if use.startswith("Representations") else ""
-        return f'<mets:fileGrp ID="{group_id}" USE="{use}"{kind}>\n'
+        return f'<fileGrp ID="{group_id}" USE="{use}"{kind}>\n'
 
     def _file(self, file: FileReference) -> str:
         owner = f' OWNERID="{xml(file.owner_id)}"' if file.owner_id else ""
         described = f' DMDID="{file.dmd_id}"' if file.dmd_id else ""
         preserved = f' ADMID="{file.adm_id}"' if file.adm_id else ""
         return (
-            f'<mets:file ID="{file.id}" MIMETYPE="{file.media_type}" SIZE="{file.entry.size_bytes}"'
+            f'<file ID="{file.id}" MIMETYPE="{file.media_type}" SIZE="{file.entry.size_bytes}"'
             f' CREATED="{self._time}"'
             f' CHECKSUM="{file.entry.digest.hex}" CHECKSUMTYPE="SHA-256"{owner}{preserved}{described}>'
-            f'<mets:FLocat LOCTYPE="URL" xlink:type="simple" xlink:href="{file.href}"/></mets:file>\n'
+            f'<FLocat LOCTYPE="URL" xlink:type="simple" xlink:href="{file.href}"/></file>\n'
         )
 
 
@@ -204,7 +202,7 @@ def _struct_map(
 
 def _struct_map_ids(name: str, objid: str, described: Sequence[str], preserved: Sequence[str]) -> Iterator[str]:
     yield (
-        f'<mets:structMap ID="ID-{name}-structmap" TYPE="PHYSICAL" LABEL="CSIP">\n'
-        f'<mets:div ID="ID-{name}-div" LABEL="{objid}">\n<mets:div ID="ID-{name}-div-metadata" LABEL="Metadata"'
+        f'<structMap ID="ID-{name}-structmap" TYPE="PHYSICAL" LABEL="CSIP">\n'
+        f'<div ID="ID-{name}-div" LABEL="{objid}">\n<div ID="ID-{name}-div-metadata" LABEL="Metadata"'
     )
     yield f' ADMID="{" ".join(preserved)}" DMDID="{" ".join(described)}"/>\n'
