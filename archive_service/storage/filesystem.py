@@ -36,6 +36,7 @@ from archive_service.errors import (
     Retained,
     StoredObjectDiffers,
     StoredObjectMissing,
+    StoreUnavailable,
     UnsafeKey,
 )
 from archive_service.storage import durable
@@ -115,6 +116,8 @@ class FilesystemStore:
         target = self._object_path(key)
         with durable.os_errors("look for", key):
             present = os.path.lexists(target)
+            if target.is_dir():
+                raise UnsafeKey(f"{key} is the beginning of other keys at {self._name}")
         if not present:
             with durable.DurableFile(target, mode=durable.OBJECT_MODE, root=self._objects) as writing:
                 announced = AnnouncedSource(key, source, expected=expected, size_bytes=size_bytes)
@@ -125,7 +128,10 @@ class FilesystemStore:
                 with suppress(Conflict):  # another writer was faster: compared below
                     writing.commit(drop_cache=True)
                     return replace(self._status(key), sha256=expected)
-        return self._existing(key, expected=expected, size_bytes=size_bytes, retain_until=retain_until)
+        try:
+            return self._existing(key, expected=expected, size_bytes=size_bytes, retain_until=retain_until)
+        except StoredObjectMissing as exc:
+            raise StoreUnavailable(f"{self._name}: {key} was there a moment ago and is not now; try again") from exc
 
     def _existing(
         self, key: StoreKey, *, expected: Digest, size_bytes: int, retain_until: datetime | None

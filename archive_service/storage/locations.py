@@ -67,7 +67,11 @@ class LockMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialsRef:
-    """Where an access key and its secret are found. All empty: boto3's own chain (instance role, shared file)."""
+    """Where an access key and its secret are found.
+
+    All empty is allowed at Amazon only and means boto3's own chain, which asks the machine's metadata service; elsewhere
+    that would be a connection nobody asked for (R138).
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -131,6 +135,8 @@ class LocationSpec:
             raise ConfigurationInvalid(f"storage location {self.name}: a filesystem location needs a path")
         if self.kind is LocationKind.S3 and not self.bucket:
             raise ConfigurationInvalid(f"storage location {self.name}: an S3 location needs a bucket")
+        if self.kind is LocationKind.S3 and self.endpoint_url and self.credentials == CredentialsRef():
+            raise ConfigurationInvalid(f"storage location {self.name}: name its credentials")
         if min(self.connect_timeout_s, self.read_timeout_s) <= 0 or self.max_attempts < 1:
             raise ConfigurationInvalid(f"storage location {self.name}: timeouts and attempts must be above zero")
 

@@ -93,7 +93,7 @@ class S3Store:
     """A `Store` in one bucket, below one prefix. Safe for threads; open it after forking, not before."""
 
     def __init__(self, spec: "LocationSpec") -> None:
-        """Makes the client; sends nothing.
+        """Makes the client; sends nothing to the server.
 
         Raises:
             ConfigurationInvalid: the credentials are named but not there.
