@@ -17,7 +17,7 @@ _STORAGE: Final = 1
 _NONE: Final = 0xFFFFFFFF
 
 
-class CompoundFileDamaged(Exception):  # noqa: N818 - internal, becomes a finding
+class CompoundFileDamaged(Exception):
     """The bytes are not a readable compound file."""
 
 
@@ -42,9 +42,7 @@ class Directory:
     mini_cutoff: int
 
     def start_of(self, path: str, length: int) -> bytes:
-        """Returns the first bytes (within one sector) of a stream kept in ordinary sectors; empty when there is
-        none.
-        """
+        """Returns the first bytes, within one sector, of a stream in ordinary sectors; empty when absent."""
         for entry in self.entries:
             if entry.path == path and not entry.is_storage and entry.size_bytes >= self.mini_cutoff:
                 self.source.seek((entry.first_sector + 1) * self.sector_bytes)

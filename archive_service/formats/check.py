@@ -18,13 +18,15 @@ from typing import Final
 from archive_service.dossier import Component, Origin, Role
 from archive_service.errors import StoreUnavailable
 from archive_service.formats.container import check_zip
+from archive_service.formats.digitised import judge_image, judge_pdf
 from archive_service.formats.identify import OCTET_STREAM, Identification, identify
 from archive_service.formats.image import check_image
 from archive_service.formats.limits import DEFAULT, Limits
 from archive_service.formats.office import check_compound, check_package
-from archive_service.formats.pdf import check_pdf
+from archive_service.formats.pdf import check_pdf, check_streams
+from archive_service.formats.pdfa import check_claim
 from archive_service.formats.plain import check_json, check_text
-from archive_service.formats.policy import DataType, Depth, FormatPolicy, FormatRule, Treatment
+from archive_service.formats.policy import Depth, FormatPolicy, FormatRule, Treatment
 from archive_service.formats.report import FormatReport, Notes
 from archive_service.formats.xml import check_xml
 
@@ -55,7 +57,7 @@ def check_file(
     """
     identification = identify(path, name=name)
     rule = policy.rule_for(identification)
-    notes = Notes(location=component.id if component else name, format=_format_name(identification))
+    notes = Notes(location=component.id if component else name, format=_format_name(identification, rule))
     wanted = Depth(depth) if depth else policy.depth
     if identification.mime == "application/x-empty":
         notes.find("FORMAT_EMPTY", name=name)
@@ -79,7 +81,9 @@ def is_digitised(component: Component | None) -> bool:
     return component is not None and (component.role is Role.DIGITISED or component.origin is Origin.DIGITISED)
 
 
-def _format_name(identification: Identification) -> str:
+def _format_name(identification: Identification, rule: FormatRule | None) -> str:
+    if rule is not None and identification.puid is None:
+        return rule.name
     version = f" {identification.format_version}" if identification.format_version else ""
     return f"{identification.format_name}{version}"
 
@@ -114,14 +118,19 @@ def _lies(identification: Identification, rule: FormatRule | None, policy: Forma
     extension = identification.extension
     if not extension:
         return False
-    if rule is not None:
-        return extension not in rule.extensions and not (
-            rule.mimes & {"text/plain"} and policy.claimed_by_extension(extension) is None
-        )
     claimed = policy.claimed_by_extension(extension)
+    if rule is not None:
+        free = claimed is None and bool(rule.mimes & _SHELLS)
+        return extension not in rule.extensions and not free
     if claimed is None:
         return any("extension mismatch" in warning for warning in identification.warnings)
-    return known or claimed.data_type is not DataType.TEXT or bool(claimed.mimes & {"application/pdf"})
+    return known or not claimed.mimes & _WITHOUT_SIGNATURE
+
+
+_SHELLS: Final = frozenset({"text/plain", "application/xml", "application/zip", "application/json"})
+"""Formats that many others are written in: an extension no row claims is no lie about them."""
+_WITHOUT_SIGNATURE: Final = frozenset({"application/pkcs7-mime"})
+"""Formats that may be right although nothing recognises them."""
 
 
 def _judge_treatment(rule: FormatRule | None, policy: FormatPolicy, notes: Notes) -> None:
@@ -163,6 +172,8 @@ def _check_structure(
             _pdf(path, component, policy, limits, depth, notes)
         elif mime.startswith("image/") and mime not in _NOT_RASTER:
             check_image(path, notes, limits, decode=depth is Depth.FULL)
+            if is_digitised(component):
+                judge_image(mime, policy.digitised, notes)
         elif mime in _BY_MIME:
             _BY_MIME[mime](path, notes, limits)
         else:
@@ -177,7 +188,19 @@ def _pdf(
     pdf = check_pdf(path, notes, limits)
     if pdf is None:
         return
-    pdf.close()
+    with pdf:
+        digitised = is_digitised(component)
+        if digitised and component is not None:
+            judge_pdf(pdf, component, policy.digitised, notes, limits)
+        if depth is Depth.FULL:
+            check_streams(pdf, path, notes)
+        claim = notes.facts.get("pdfa_claim")
+        if not isinstance(claim, str):
+            return
+        if depth is Depth.FULL or (digitised and policy.digitised.pdfa_check):
+            check_claim(pdf, path, claim, notes, limits)
+        else:
+            notes.skipped("PDF/A claim", "not tested at this depth")
 
 
 def _by_family(path: Path, mime: str, notes: Notes, limits: Limits) -> None:

@@ -90,10 +90,35 @@ def identify(path: Path, *, name: str) -> Identification:
         with path.open("rb") as source:
             head = source.read(_MAGIC_BYTES)
             libmagic_mime, warning = _ask_libmagic(head)
+            libmagic_mime = _refine(libmagic_mime, head, extension)
             answer = _ask_pronom(path, source.fileno(), head, size, extension)
     except OSError as exc:
         raise StoreUnavailable(f"{name}: {exc}", name=name) from exc
     return _combine(answer, libmagic_mime, [warning] if warning else [], extension, size)
+
+
+_XML_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|!DOCTYPE\s+(?!html)|!--|[A-Za-z_])")
+_UTF16_XML: Final = (b"\xff\xfe<\0", b"\xfe\xff\0<", b"<\0?\0", b"\0<\0?")
+_CMS_PEM: Final = (b"-----BEGIN PKCS7-----", b"-----BEGIN CMS-----")
+_CMS_DER: Final = re.compile(
+    rb"\x30(?:[\x00-\x7f]|\x80|\x81.|\x82..|\x83...|\x84....)\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02", re.DOTALL
+)
+_XML_EXTENSIONS: Final = frozenset(
+    {"xml", "xsd", "xsl", "xslt", "rdf", "gml", "kml", "xades", "fodt", "fods", "fodp", "fodg"}
+)
+
+
+def _refine(libmagic_mime: str | None, head: bytes, extension: str) -> str | None:
+    """Returns the narrower type where libmagic stays at plain text or raw bytes: XML without declaration, CMS."""
+    if libmagic_mime not in {None, OCTET_STREAM, "text/plain", "text/html"}:
+        return libmagic_mime
+    if head.startswith(_UTF16_XML) or (extension in _XML_EXTENSIONS and _XML_START.match(head)):
+        return "application/xml"
+    if libmagic_mime == "text/plain" and head.lstrip().startswith((b"<?xml", b"<!DOCTYPE", b"<!ENTITY")):
+        return "application/xml"
+    if head.startswith(_CMS_PEM) or _CMS_DER.match(head):
+        return "application/pkcs7-mime"
+    return libmagic_mime
 
 
 def extension_of(name: str) -> str:
@@ -171,8 +196,8 @@ def _libmagic() -> _Libmagic:
 
         folder = Path(str(pylibmagic.data))
         database = folder / "magic.mgc"
-        # the handle's name is the only thing that tells which library was loaded
-        if Path(magic.libmagic._name).parent != folder or not database.is_file():
+        loaded = Path(getattr(magic.libmagic, "_name", ""))  # the only thing that tells which library it is
+        if loaded.parent != folder or not database.is_file():
             return _Libmagic(
                 new_cookie=None, version=None, reason="the library found is not the one the database belongs to"
             )

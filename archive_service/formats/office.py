@@ -4,6 +4,7 @@ Looked for: damage, encryption, macros, embedded files, and for OOXML templates 
 Not judged: layout, and validity against the Office schemas.
 """
 
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -43,10 +44,9 @@ def _ooxml(package: zipfile.ZipFile, names: list[str], notes: Notes, limits: Lim
     if "_rels/.rels" not in names:
         notes.broken("_rels/.rels is missing")
         return
-    macros = [
-        name for name in names if name.lower().endswith(("vbaproject.bin", "vbadata.xml")) or "/macrosheets/" in name
-    ]
-    _tell(notes, macros, [name for name in names if "/embeddings/" in name.lower() or "/activex/" in name.lower()])
+    lower = [name.lower() for name in names]
+    macros = [name for name in lower if name.endswith(("vbaproject.bin", "vbadata.xml")) or "/macrosheets/" in name]
+    _tell(notes, macros, [name for name in lower if "/embeddings/" in name or "/activex/" in name])
     remote = [name for name in names if name.endswith(".rels") and _remote(package, name)]
     if remote:
         notes.find("FORMAT_SCRIPT", where=f"content fetched from elsewhere: {named(remote)}")
@@ -56,10 +56,8 @@ def _ooxml(package: zipfile.ZipFile, names: list[str], notes: Notes, limits: Lim
 def _remote(package: zipfile.ZipFile, name: str) -> bool:
     """Whether a relationship part makes the reading program fetch a template, object or frame from outside."""
     part = package.read(name) if package.getinfo(name).file_size <= _PART_BYTES else b""
-    relations = part.split(b"<Relationship ")[1:]
-    return any(
-        b'TargetMode="External"' in relation and any(m in relation for m in _REMOTE_MARKS) for relation in relations
-    )
+    relations = [piece for piece in part.split(b"<Relationship ")[1:] if b'TargetMode="External"' in piece]
+    return any(mark in relation for relation in relations for mark in _REMOTE_MARKS)
 
 
 def _odf(package: zipfile.ZipFile, names: list[str], notes: Notes, limits: Limits) -> None:
@@ -76,9 +74,7 @@ def _odf(package: zipfile.ZipFile, names: list[str], notes: Notes, limits: Limit
         notes.broken("content.xml is missing")
         return
     macros = [name for name in names if name.startswith(("Basic/", "Scripts/")) and not name.endswith(("/", "-lc.xml"))]
-    embedded = [
-        name for name in names if name.startswith("Object ") and name.count("/") == 1 and name.endswith("content.xml")
-    ]
+    embedded = [name for name in names if name.startswith("Object ") and name.endswith("/content.xml")]
     _tell(notes, macros, embedded)
     notes.checked.append("Office package (OpenDocument)")
 
@@ -121,6 +117,8 @@ def _tell(notes: Notes, macros: list[str], embedded: list[str]) -> None:
 _FIB_ENCRYPTED: Final = 0x0100
 _FILEPASS: Final = 0x002F
 _BOF: Final = 0x0809
+_EMBEDDED_OLE: Final = re.compile(r"ObjectPool/[^/]+|MBD[0-9A-Fa-f]+")
+"""Objects inside Word, and inside Excel (MS-DOC 2.1.10, MS-XLS 2.1.7)."""
 _MAX_BIFF_RECORDS: Final = 200
 
 
@@ -141,16 +139,8 @@ def _compound(directory: cfb.Directory, notes: Notes) -> None:
     if reason:
         notes.find("FORMAT_ENCRYPTED", reason=reason)
         return
-    macros = [
-        name
-        for name in names
-        if name.rsplit("/", 1)[-1] in {"_VBA_PROJECT", "_VBA_PROJECT_CUR"} or name.endswith("Macros")
-    ]
-    embedded = [
-        n
-        for n in names
-        if (n.startswith("ObjectPool/") and n.count("/") == 1) or (n.startswith("MBD") and "/" not in n)
-    ]
+    macros = [name for name in names if name.rsplit("/", 1)[-1] in {"_VBA_PROJECT", "_VBA_PROJECT_CUR", "Macros"}]
+    embedded = [name for name in names if _EMBEDDED_OLE.fullmatch(name)]
     _tell(notes, macros, embedded)
     notes.checked.append("compound file directory")
 

@@ -40,7 +40,8 @@ _BENIGN: Final = re.compile(r"reported number of objects|extraneous whitespace|x
 """Warnings of qpdf about slips that every reader copes with in the same way."""
 _TAIL_BYTES: Final = 2048
 _INTERESTING: Final = re.compile(
-    rb"/(?:JavaScript|JS|Launch|ImportData|GoToE|EF|XFA|RichMedia|FontDescriptor|Type3|Movie|Sound|Screen|3D)\b|/Subtype /Image\b"
+    rb"/(?:JavaScript|JS|Launch|ImportData|EF|XFA|RichMedia|FontDescriptor|Movie|3D)\b"
+    rb"|/Subtype /Image\b|/Type /Font\b"
 )
 _SCRIPT_ACTIONS: Final = frozenset({"/JavaScript", "/Launch", "/ImportData", "/Rendition"})
 _FONT_FILES: Final = ("/FontFile", "/FontFile2", "/FontFile3")
@@ -71,6 +72,18 @@ def check_pdf(path: Path, notes: Notes, limits: Limits) -> pikepdf.Pdf | None:
         return None
     notes.checked.append(f"PDF structure (qpdf {pikepdf.__libqpdf_version__})")
     return pdf
+
+
+def check_streams(pdf: pikepdf.Pdf, path: Path, notes: Notes) -> None:
+    """Decodes every stream (qpdf's own syntax check): finds damage inside page contents and object streams."""
+    try:
+        problems = [shorten(str(problem).replace(str(path), "")) for problem in pdf.check_pdf_syntax()]
+    except PDF_ERRORS as exc:
+        problems = [_reason(exc, path)]
+    serious = [problem.lstrip(" :,") for problem in problems if not _BENIGN.search(problem)]
+    notes.checked.append("PDF streams decoded")
+    if serious and not notes.has("FORMAT_REPAIRED_ON_READING", "FORMAT_BROKEN"):
+        notes.broken(serious[0])
 
 
 def _open(path: Path, notes: Notes) -> pikepdf.Pdf | None:
@@ -145,15 +158,31 @@ def xmp_tree(packet: bytes) -> etree._Element | None:
     """Parses XMP with entities, DTDs and network off; None when it is not well-formed."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
-        return etree.fromstring(packet.strip(b"\0 \r\n\t"), parser)
+        return etree.fromstring(_utf8(packet).strip(), parser)
     except (etree.XMLSyntaxError, ValueError):
         return None
+
+
+_XMP_ENCODINGS: Final = (
+    (re.compile(rb"(?:\0\0\xfe\xff)?\0\0\0<"), "utf-32-be"),
+    (re.compile(rb"(?:\xff\xfe\0\0)?<\0\0\0"), "utf-32-le"),
+    (re.compile(rb"(?:\xfe\xff)?\0<"), "utf-16-be"),
+    (re.compile(rb"(?:\xff\xfe)?<\0"), "utf-16-le"),
+)
+
+
+def _utf8(packet: bytes) -> bytes:
+    """Returns a packet in UTF-8; XMP may be in any Unicode encoding, told by its first characters."""
+    encoding = next((name for start, name in _XMP_ENCODINGS if start.match(packet)), "utf-8")
+    return (
+        packet.decode(encoding, "strict").replace("\ufeff", "").strip("\0").encode() if encoding != "utf-8" else packet
+    )
 
 
 def pdfa_claim(pdf: pikepdf.Pdf) -> str | None:
     """Returns the PDF/A part and conformance level the metadata claims, such as `1b`, `2u`, `4`; None for no claim."""
     packet = xmp_packet(pdf)
-    if packet is None or PDFA_NAMESPACE.rstrip("/").encode() not in packet:
+    if packet is None:
         return None
     tree = xmp_tree(packet)
     if tree is None:
@@ -186,7 +215,7 @@ def _survey(pdf: pikepdf.Pdf, notes: Notes, limits: Limits) -> None:
         notes.unchecked("PDF objects", f"more than {limits.pdf_objects}")
         return
     for obj in objects:
-        kind = obj._type_code  # noqa: SLF001 - isinstance on pikepdf's classes is several times slower
+        kind = getattr(obj, "_type_code", None)  # numbers come as Python's; isinstance is several times slower
         if kind is ObjectType.stream:
             raw = obj.stream_dict.unparse()
         elif kind is ObjectType.dictionary or kind is ObjectType.array:
@@ -267,6 +296,6 @@ def _tell_survey(notes: Notes, scripts: list[str], embedded: list[str], fonts: d
 def _tell_warnings(pdf: pikepdf.Pdf, notes: Notes) -> None:
     told = [shorten(str(warning)) for warning in pdf.get_warnings()]
     serious = [text for text in told if not _BENIGN.search(text)]
-    if serious and not any(finding.code == "FORMAT_REPAIRED_ON_READING" for finding in notes.findings):
+    if serious and not notes.has("FORMAT_REPAIRED_ON_READING"):
         notes.find("FORMAT_REPAIRED_ON_READING", reason=shorten(re.sub(r"^[^,(:]*(?=[,(:])[ ,:]*", "", serious[0])))
     notes.facts["pdf_warnings"] = len(told)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from archive_service.findings import Finding
 from archive_service.formats.identify import Identification
 
-Fact: TypeAlias = str | int | float | bool | None | list["Fact"] | dict[str, "Fact"]
+Fact: TypeAlias = str | int | float | bool | list["Fact"] | dict[str, "Fact"] | None
 """A JSON value."""
 
 MAX_NAMED: int = 10
@@ -45,6 +45,10 @@ class Notes:
     def find(self, code: str, **params: str | float | bool | None) -> None:
         """Adds a finding; `format` is filled in."""
         self.findings.append(Finding(code=code, location=self.location, params={"format": self.format, **params}))
+
+    def has(self, *codes: str) -> bool:
+        """Returns whether a finding of one of these codes was added."""
+        return any(finding.code in codes for finding in self.findings)
 
     def broken(self, reason: str) -> None:
         """Adds FORMAT_BROKEN."""

@@ -1,9 +1,9 @@
-"""Virus scan through clamd, three-valued: clean, infected, not scanned - the last never passes silently (D9, LESSONS 19).
+"""Virus scan through clamd, three-valued: clean, infected, not scanned (D9, LESSONS 19).
 
 Bytes are streamed (INSTREAM), so clamd needs no access to our files. A file above clamd's StreamMaxLength makes clamd
 answer with a size error or reset the connection; either is NOT_SCANNED. clamd itself answers OK for files above its
-MaxFileSize or MaxScanSize, therefore files above `ScanLimits.trusted_bytes` are never called clean: the operator sets it
-to no more than the smallest of clamd's three limits.
+MaxFileSize or MaxScanSize, therefore files above `ScanLimits.trusted_bytes` are never called clean: the operator sets
+it to no more than the smallest of clamd's three limits.
 """
 
 import socket

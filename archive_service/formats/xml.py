@@ -15,7 +15,7 @@ from archive_service.formats.report import Notes, shorten
 _SEPARATOR: Final = " "
 
 
-class _Stopped(Exception):  # noqa: N818 - leaves the parser, is no error
+class _Stopped(Exception):
     """Parsing is over because enough is known."""
 
 

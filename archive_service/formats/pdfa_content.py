@@ -1,0 +1,349 @@
+"""PDF/A page content: colours, operators and resources that are really used (6.2, 6.3, 6.4).
+
+Only what a page, its forms, patterns, Type 3 glyphs and annotation appearances reach counts: an object that is listed
+in a resources dictionary and never used breaks no rule. Glyph widths inside font programs are not looked at.
+"""
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, Final
+
+import pikepdf
+
+from archive_service.formats.limits import Limits
+from archive_service.formats.pdfa_file import hex_problems, value_problems
+from archive_service.formats.pdfa_xmp import Problem
+
+MAX_STATE_DEPTH: Final = 28
+MAX_COLORANTS: Final = 8
+_MAX_NESTING: Final = 12
+_INTENTS: Final = frozenset({"/RelativeColorimetric", "/AbsoluteColorimetric", "/Perceptual", "/Saturation"})
+_COLOUR_OPERATORS: Final = {"g": "Gray", "G": "Gray", "rg": "RGB", "RG": "RGB", "k": "CMYK", "K": "CMYK"}
+_DEVICE: Final = {
+    "/DeviceGray": "Gray", "/G": "Gray", "/DeviceRGB": "RGB", "/RGB": "RGB", "/DeviceCMYK": "CMYK", "/CMYK": "CMYK",
+}  # fmt: skip
+_SHOWING: Final = frozenset({"Tj", "TJ", "'", '"'})
+_KNOWN: Final = frozenset(
+    [
+        "b",
+        "B",
+        "b*",
+        "B*",
+        "BDC",
+        "BI",
+        "BMC",
+        "BT",
+        "BX",
+        "c",
+        "cm",
+        "CS",
+        "cs",
+        "d",
+        "d0",
+        "d1",
+        "Do",
+        "DP",
+        "EI",
+        "EMC",
+        "ET",
+        "EX",
+        "f",
+        "F",
+        "f*",
+        "G",
+        "g",
+        "gs",
+        "h",
+        "i",
+        "ID",
+        "INLINE",
+        "j",
+        "J",
+        "K",
+        "k",
+        "l",
+        "m",
+        "M",
+        "MP",
+        "n",
+        "q",
+        "Q",
+        "r",
+        "re",
+        "RG",
+        "rg",
+        "ri",
+        "s",
+        "S",
+        "SC",
+        "sc",
+        "SCN",
+        "scn",
+        "sh",
+        "T*",
+        "Tc",
+        "Td",
+        "TD",
+        "Tf",
+        "Tj",
+        "TJ",
+        "TL",
+        "Tm",
+        "Tr",
+        "Ts",
+        "Tw",
+        "Tz",
+        "v",
+        "w",
+        "W",
+        "W*",
+        "y",
+        "'",
+        '"',
+    ]
+) | {"INLINE IMAGE"}
+_LEXED_BYTES: Final = 4 * 1024 * 1024
+_INLINE_IMAGE: Final = re.compile(rb"\bID\s")
+_INVISIBLE: Final = 3
+"""Text rendering mode 3 shows nothing: the OCR layer of a scan."""
+
+
+class ContentWalk:
+    """Walks everything a document shows and keeps what is wrong."""
+
+    def __init__(self, output: str | None, part: int, limits: Limits) -> None:
+        self.output = output
+        """Colour space of the output intent's profile: RGB, CMYK, Gray; None without an output intent."""
+        self.part = part
+        self.left = limits.pdf_objects * 10
+        """Operators still read; a bound on hostile content."""
+        self.problems: dict[Problem, None] = {}
+        self.fonts: dict[int, Any] = {}
+        """Fonts that show visible text, by identity of their dictionary."""
+        self._seen: set[tuple[object, object]] = set()
+
+    def add(self, clause: str, what: str) -> None:
+        """Keeps a problem once."""
+        self.problems.setdefault((clause, what))
+
+    def page(self, page: pikepdf.Page) -> None:
+        """Walks one page with its annotations' appearances."""
+        resources = page.obj.get("/Resources", pikepdf.Dictionary())
+        for content in _contents(page.obj.get("/Contents")):
+            for clause, what in hex_problems(content):
+                self.add(clause, what)
+        self._stream(page.obj, resources, 0)
+        for annotation in page.obj.get("/Annots", []):
+            if isinstance(annotation, pikepdf.Dictionary):
+                for appearance in _appearances(annotation.get("/AP")):
+                    self._form(appearance, resources, 0)
+
+    def _stream(self, content: Any, resources: Any, depth: int) -> None:
+        key = (content.objgen, getattr(resources, "objgen", None) if content.objgen != (0, 0) else id(content))
+        if key in self._seen or depth > _MAX_NESTING or self.left <= 0:
+            return
+        self._seen.add(key)
+        mode, font, level = 0, None, 0
+        stack: list[tuple[int, Any]] = []
+        for instruction in pikepdf.parse_content_stream(content):
+            self.left -= 1
+            operator = str(instruction.operator)
+            operands = list(instruction.operands)
+            if operator == "q":
+                level += 1
+                stack.append((mode, font))
+                if level > MAX_STATE_DEPTH:
+                    self.add("6.1.12", "graphics states nested deeper than 28")
+            elif operator == "Q" and stack:
+                level -= 1
+                mode, font = stack.pop()
+            elif operator == "Tr":
+                mode = int(operands[0])
+            elif operator == "Tf":
+                font = _resource(resources, "/Font", operands[0])
+            elif operator in _SHOWING:
+                self._show(font, mode, resources, depth)
+            else:
+                self._operator(operator, operands, resources, depth)
+            if operator != "INLINE IMAGE":
+                self._values(operands)
+
+    def _values(self, operands: list[Any]) -> None:
+        for operand in operands:
+            if isinstance(operand, (int, float, Decimal, pikepdf.Object, str)):
+                for clause, what in value_problems(operand):
+                    self.add(clause, what)
+
+    def _operator(self, operator: str, operands: list[Any], resources: Any, depth: int) -> None:
+        if operator not in _KNOWN:
+            self.add("6.2.10", "an operator that PDF does not define")
+        elif operator in _COLOUR_OPERATORS:
+            self._device(_COLOUR_OPERATORS[operator], resources)
+        elif operator in {"cs", "CS"}:
+            self._space(operands[0], resources, 0)
+        elif operator in {"scn", "SCN"}:
+            self._pattern(operands, resources, depth)
+        elif operator == "ri":
+            self._intent(operands[0])
+        elif operator in {"sh", "gs", "Do", "INLINE IMAGE"}:
+            self._paint(operator, operands[0], resources, depth)
+
+    def _paint(self, operator: str, operand: Any, resources: Any, depth: int) -> None:
+        if operator == "sh":
+            shading = _resource(resources, "/Shading", operand)
+            if shading is not None:
+                self._space(shading.get("/ColorSpace"), resources, 0)
+        elif operator == "gs":
+            self._state(_resource(resources, "/ExtGState", operand))
+        elif operator == "Do":
+            self._draw(_resource(resources, "/XObject", operand), resources, depth)
+        else:
+            self._inline(operand, resources)
+
+    # ------------------------------------------------ colour
+
+    def _device(self, kind: str, resources: Any) -> None:
+        """A device colour needs an output intent of its kind, or a default colour space (6.2.3.3)."""
+        spaces = resources.get("/ColorSpace", pikepdf.Dictionary())
+        if f"/Default{kind}" in spaces:
+            return
+        if (self.output is None) if kind == "Gray" else (self.output != kind):
+            self.add("6.2.3.3", f"Device{kind} without a fitting output intent or default colour space")
+
+    def _space(self, space: Any, resources: Any, depth: int) -> None:
+        if space is None or depth > _MAX_NESTING:
+            return
+        if isinstance(space, pikepdf.Name):
+            if str(space) in _DEVICE:
+                self._device(_DEVICE[str(space)], resources)
+                return
+            named = resources.get("/ColorSpace", pikepdf.Dictionary()).get(str(space))
+            if named is not None and named != space:
+                self._space(named, resources, depth + 1)
+            return
+        if not isinstance(space, pikepdf.Array) or not len(space):
+            return
+        family = str(space[0])
+        if family in {"/Indexed", "/I", "/Pattern"} and len(space) > 1:
+            self._space(space[1], resources, depth + 1)
+        elif family in {"/Separation", "/DeviceN"}:
+            if family == "/DeviceN" and len(space[1]) > MAX_COLORANTS and self.part == 1:
+                self.add("6.1.12", "more than 8 colorants in DeviceN")
+            self._space(space[2], resources, depth + 1)
+
+    def _pattern(self, operands: list[Any], resources: Any, depth: int) -> None:
+        if not operands or not isinstance(operands[-1], pikepdf.Name):
+            return
+        pattern = _resource(resources, "/Pattern", operands[-1])
+        if isinstance(pattern, pikepdf.Stream):
+            self._stream(pattern, pattern.get("/Resources", resources), depth + 1)
+        elif isinstance(pattern, pikepdf.Dictionary) and "/Shading" in pattern:
+            self._space(pattern["/Shading"].get("/ColorSpace"), resources, 0)
+            self._state(pattern.get("/ExtGState"))
+
+    def _intent(self, intent: Any) -> None:
+        if intent is not None and str(intent) not in _INTENTS:
+            self.add("6.2.9", "a rendering intent that is not one of the four")
+
+    # ------------------------------------------------ states, images, forms, text
+
+    def _state(self, state: Any) -> None:
+        if not isinstance(state, pikepdf.Dictionary):
+            return
+        if "/TR" in state:
+            self.add("6.2.8", "a transfer function")
+        if state.get("/TR2", "/Default") != "/Default":
+            self.add("6.2.8", "a transfer function")
+        intent = state.get("/RI")
+        if intent is not None and str(intent) not in _INTENTS:
+            self.add("6.2.8", "a rendering intent that is not one of the four")
+        if self.part == 1:
+            self._opacity(state)
+        self._values([state])
+
+    def _opacity(self, state: Any) -> None:
+        if state.get("/SMask", "/None") != "/None":
+            self.add("6.4", "a soft mask in the graphics state")
+        if state.get("/BM", "/Normal") not in {"/Normal", "/Compatible"}:
+            self.add("6.4", "a blend mode")
+        if any(abs(float(state.get(key, 1)) - 1) > 1e-5 for key in ("/CA", "/ca")):  # noqa: PLR2004 - rounding
+            self.add("6.4", "an opacity below 1")
+
+    def _draw(self, drawn: Any, resources: Any, depth: int) -> None:
+        if not isinstance(drawn, pikepdf.Stream):
+            return
+        if drawn.get("/Subtype") == "/Image":
+            self._image(drawn, resources)
+        elif drawn.get("/Subtype") == "/PS":
+            self.add("6.2.7", "a PostScript XObject")
+        else:
+            self._form(drawn, resources, depth)
+
+    def _image(self, image: Any, resources: Any) -> None:
+        if "/Alternates" in image:
+            self.add("6.2.4", "an image with alternates")
+        if "/OPI" in image:
+            self.add("6.2.4", "an image with OPI")
+        if image.get("/Interpolate", False):
+            self.add("6.2.4", "an image that asks for interpolation")
+        self._intent(image.get("/Intent"))
+        mask = image.get("/SMask")
+        if self.part == 1 and mask is not None and mask != "/None":
+            self.add("6.4", "an image with a soft mask")
+        if not image.get("/ImageMask", False):
+            self._space(image.get("/ColorSpace"), resources, 0)
+
+    def _inline(self, image: Any, resources: Any) -> None:
+        entries = image.obj if hasattr(image, "obj") else image
+        if entries.get("/Interpolate", entries.get("/I", False)):
+            self.add("6.2.4", "an inline image that asks for interpolation")
+        self._intent(entries.get("/Intent"))
+        filters = str(entries.get("/Filter", entries.get("/F", "")))
+        if "/LZW" in filters:
+            self.add("6.1.10", "LZW compression in an inline image")
+        space = entries.get("/ColorSpace", entries.get("/CS"))
+        if not entries.get("/ImageMask", entries.get("/IM", False)):
+            self._space(space, resources, 0)
+
+    def _form(self, form: Any, resources: Any, depth: int) -> None:
+        if "/OPI" in form or "/PS" in form or form.get("/Subtype2") == "/PS":
+            self.add("6.2.5", "a form with OPI or PostScript")
+        if "/Ref" in form:
+            self.add("6.2.6", "a reference XObject")
+        group = form.get("/Group")
+        if self.part == 1 and isinstance(group, pikepdf.Dictionary) and group.get("/S") == "/Transparency":
+            self.add("6.4", "a transparency group")
+        self._stream(form, form.get("/Resources", resources), depth + 1)
+
+    def _show(self, font: Any, mode: int, resources: Any, depth: int) -> None:
+        if not isinstance(font, pikepdf.Dictionary):
+            return
+        if mode != _INVISIBLE:
+            self.fonts[hash(font.objgen) if font.is_indirect else id(font)] = font
+        if font.get("/Subtype") == "/Type3":
+            for glyph in font.get("/CharProcs", pikepdf.Dictionary()).values():
+                if isinstance(glyph, pikepdf.Stream):
+                    self._stream(glyph, font.get("/Resources", resources), depth + 1)
+
+
+def _contents(entry: Any) -> Iterator[bytes]:
+    """Yields a page's content streams that hold no inline image, whose bytes would read like strings."""
+    for stream in entry if isinstance(entry, pikepdf.Array) else [entry]:
+        if isinstance(stream, pikepdf.Stream):
+            content = bytes(stream.read_bytes())
+            if len(content) <= _LEXED_BYTES and not _INLINE_IMAGE.search(content):
+                yield content
+
+
+def _resource(resources: Any, category: str, name: Any) -> Any:
+    group = resources.get(category)
+    return group.get(str(name)) if isinstance(group, pikepdf.Dictionary) else None
+
+
+def _appearances(entry: Any) -> Iterator[Any]:
+    if isinstance(entry, pikepdf.Stream):
+        yield entry
+    elif isinstance(entry, pikepdf.Dictionary):
+        for value in entry.values():
+            yield from _appearances(value)

@@ -1,0 +1,155 @@
+"""PDF/A file structure: header, trailer, cross-reference table, object syntax, implementation limits (6.1).
+
+Looked at in the raw bytes where qpdf forgives what PDF/A does not. Clauses are those of ISO 19005-1.
+"""
+
+import mmap
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import pikepdf
+
+from archive_service.formats.pdfa_xmp import Problem
+
+_HEADER: Final = re.compile(rb"%PDF-\d\.\d(\r\n|\r|\n)")
+_COMMENT: Final = re.compile(rb"%[\x80-\xff]{4}")
+_XREF: Final = re.compile(rb"xref(?:\r\n|\r|\n)\d+ \d+ ?(?:\r\n|\r|\n)")
+_STREAM: Final = re.compile(rb"\bstream\r?\n.*?endstream", re.DOTALL)
+_ENDOBJ: Final = re.compile(rb"[^\r\n]endobj\b")
+_TABLE_BYTES: Final = 20 * 200_000
+_LEXED_BYTES: Final = 64 * 1024 * 1024
+"""Larger files are not searched for object syntax."""
+_MAX_SECTIONS: Final = 100
+
+_LITERAL_OR_HEX: Final = re.compile(rb"\((?:[^()\\]|\\.|\([^()]*\))*\)|<<|>>|<([^<>]*)>|%[^\r\n]*", re.DOTALL)
+_HEX: Final = re.compile(rb"[0-9A-Fa-f\s\0]*")
+
+MAX_INTEGER: Final = 2**31 - 1
+MAX_REAL: Final = 32767.0
+MAX_STRING: Final = 65535
+MAX_NAME: Final = 127
+MAX_ARRAY: Final = 8191
+MAX_DICTIONARY: Final = 4095
+
+
+def file_problems(pdf: pikepdf.Pdf, path: Path, part: int) -> Iterator[Problem]:
+    """Yields what is wrong with the file's outer form."""
+    with path.open("rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        yield from _header(view)
+        if part == 1:
+            yield from _cross_references(view)
+        if len(view) <= _LEXED_BYTES:
+            yield from _syntax(view)
+    if "/ID" not in pdf.trailer:
+        yield "6.1.3", "the trailer has no ID"
+    if "/Encrypt" in pdf.trailer:
+        yield "6.1.3", "the file is encrypted"
+    if part == 1 and "/OCProperties" in pdf.Root:
+        yield "6.1.13", "optional content"
+
+
+def _header(view: mmap.mmap) -> Iterator[Problem]:
+    header = _HEADER.match(view, 0, 64)
+    if header is None:
+        yield "6.1.2", "the file does not start with a PDF header"
+        return
+    if not _COMMENT.match(view, header.end(), header.end() + 64):
+        yield "6.1.2", "no comment with four bytes above 127 after the header"
+
+
+def _cross_references(view: mmap.mmap) -> Iterator[Problem]:
+    """Follows the cross-reference tables from the end of the file back to the first."""
+    tail = view[-2048:]
+    found = re.findall(rb"startxref\s+(\d+)", tail)
+    offset = int(found[-1]) if found else -1
+    visited: set[int] = set()
+    while 0 <= offset < len(view) and offset not in visited and len(visited) < _MAX_SECTIONS:
+        visited.add(offset)
+        table = view[offset : offset + _TABLE_BYTES]
+        if not table.startswith(b"xref"):
+            yield "6.1.4", "a cross-reference stream instead of a table"
+            return
+        if not _XREF.match(table):
+            yield "6.1.4", "the xref keyword or a subsection header is wrongly spaced"
+        entries, _, trailer = table.partition(b"trailer")
+        for line in re.split(rb"\r\n|\r|\n", entries)[1:]:
+            stripped = line.strip()
+            if stripped and not re.fullmatch(rb"\d+ \d+ ?|\d{10} \d{5} [nf] ?", line):
+                yield "6.1.4", "a line of the cross-reference table is wrongly spaced"
+                break
+        previous = re.search(rb"/Prev\s+(\d+)", trailer[:4096].split(b"startxref")[0])
+        if b"/XRefStm" in trailer[:4096].split(b"startxref")[0]:
+            yield "6.1.4", "a cross-reference stream beside the table"
+        offset = int(previous[1]) if previous else -1
+
+
+def _syntax(view: mmap.mmap) -> Iterator[Problem]:
+    text = _STREAM.sub(b"stream\nendstream", view[:])
+    if _ENDOBJ.search(text):
+        yield "6.1.8", "endobj is not at the start of a line"
+    yield from hex_problems(text)
+
+
+def hex_problems(text: bytes) -> Iterator[Problem]:
+    """Yields what is wrong with hexadecimal strings in object syntax or page content (6.1.6)."""
+    for match in _LITERAL_OR_HEX.finditer(text):
+        content = match[1]
+        if content is None:
+            continue
+        if not _HEX.fullmatch(content):
+            yield "6.1.6", "a hexadecimal string holds other characters"
+            return
+        if len(re.sub(rb"[\s\0]", b"", content)) % 2:
+            yield "6.1.6", "a hexadecimal string has an odd number of digits"
+            return
+
+
+def value_problems(value: Any, depth: int = 0) -> Iterator[Problem]:  # any pikepdf or Python value
+    """Yields implementation limits that a value and the direct values in it exceed (6.1.12)."""
+    if depth > 20:  # noqa: PLR2004 - direct nesting deeper than this is not met
+        return
+    if isinstance(value, pikepdf.Object):
+        yield from _object_problems(value, depth)
+    elif isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        yield from _number_problems(value)
+
+
+def _number_problems(value: float | Decimal) -> Iterator[Problem]:
+    if isinstance(value, int):
+        if abs(value) > MAX_INTEGER:
+            yield "6.1.12", "an integer out of range"
+    elif abs(float(value)) > MAX_REAL:
+        yield "6.1.12", "a real number out of range"
+
+
+def _name_problems(name: str) -> Iterator[Problem]:
+    if len(name.encode("utf-8", "surrogateescape")) - 1 > MAX_NAME:
+        yield "6.1.12", "a name longer than 127 bytes"
+
+
+def _object_problems(value: pikepdf.Object, depth: int) -> Iterator[Problem]:
+    if isinstance(value, pikepdf.Name):
+        yield from _name_problems(str(value))
+    elif isinstance(value, pikepdf.String):
+        if len(bytes(value)) > MAX_STRING:
+            yield "6.1.12", "a string longer than 65535 bytes"
+    elif isinstance(value, pikepdf.Array):
+        if len(value) > MAX_ARRAY:
+            yield "6.1.12", "an array of more than 8191 elements"
+        yield from _direct_problems(list(value), depth)
+    elif isinstance(value, (pikepdf.Dictionary, pikepdf.Stream)):
+        entries = dict(value.items())
+        if len(entries) > MAX_DICTIONARY:
+            yield "6.1.12", "a dictionary of more than 4095 entries"
+        for key in entries:
+            yield from _name_problems(key)
+        yield from _direct_problems(list(entries.values()), depth)
+
+
+def _direct_problems(values: list[Any], depth: int) -> Iterator[Problem]:
+    for item in values:
+        if not (isinstance(item, pikepdf.Object) and item.is_indirect):
+            yield from value_problems(item, depth + 1)
