@@ -168,6 +168,7 @@ class _ListInFile(_File):
     mark: str
 
     def codes(self) -> frozenset[str]:
+        """Returns the two-digit codes of the list."""
         return frozenset(f"{number:02d}" for number in range(self.first, self.last + 1))
 
 

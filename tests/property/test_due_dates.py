@@ -80,6 +80,6 @@ def test_no_due_date_is_never_due(at, on):
 def test_due_begins_on_the_day_itself(at):
     given_dossier = dossier(closed_at=at, field="Đăng ký hộ kinh doanh")
     assigned = retention.assign(retention.load_rules("sample"), given_dossier)
-    assert assigned.due_on == due_on(at, 10)
+    assert assigned.due_on == due_on(at, 20)
     assert retention.is_due(assigned, on=assigned.due_on)
     assert not retention.is_due(assigned, on=assigned.due_on - timedelta(days=1))
