@@ -111,7 +111,7 @@ class AipContent:
     validation_material: Mapping[str, bytes]
     """Certificates, CRLs, OCSP responses, time-stamps by file name (R032)."""
     retention: Mapping[str, Any]
-    """The retention assignment: rule id, version and digest, basis, kind, years, due date, formula (R145)."""
+    """The retention assignment in its JSON form: kind, years, due date, maintenance code, basis, rule file, formula (R145)."""
     intake: Mapping[str, Any]
     """Source system, sent_at, received_at, submission_id ... (NĐ 45/2020 Đ17)."""
     events: Sequence[PremisEvent]

@@ -3,6 +3,7 @@
 A value longer than its field allows is cut with "…": the full value stands in dossier.json of the same package.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -39,8 +40,9 @@ def ead_values(content: AipContent, profile: PackageProfile) -> dict[str, str]:
         "inforSign": dossier.procedure_code if len(dossier.procedure_code) <= _length(profile.ead, "inforSign") else "",
         "confidenceLevel": _confidence(len(digitised), len(dossier.components), profile),
         "paperFileCode": dossier.dossier_code if digitised else "",
-        "riskRecovery": "1" if content.retention.get("risk_recovery") else "0",
-        "riskRecoveryStatus": "02" if content.retention.get("risk_recovery") else "",
+        # permanent records come under the reserve-copy regime (R125); "02" says that the copy is still to be made
+        "riskRecovery": "1" if _is_permanent(content.retention) else "0",
+        "riskRecoveryStatus": "02" if _is_permanent(content.retention) else "",
         "description": f"{dossier.procedure_code}: {dossier.outcome.value}",
     }
 
@@ -94,9 +96,16 @@ class EadDocWriter:
 
 def maintenance_code(retention: Mapping[str, object], profile: PackageProfile) -> str:
     """Returns the `maintenance` code of a retention assignment (R065); an open one is "other", never a guess (R064)."""
-    if retention.get("kind") == "permanent":
+    stated = str(retention.get("maintenance_code") or "")
+    if re.fullmatch("0[1-7]", stated):
+        return stated
+    if _is_permanent(retention):
         return profile.maintenance_permanent
     return profile.maintenance_years.get(str(retention.get("years")), profile.maintenance_other)
+
+
+def _is_permanent(retention: Mapping[str, object]) -> bool:
+    return str(retention.get("kind", "")).upper() == "PERMANENT"
 
 
 def _length(fields: Sequence[EadField], name: str) -> int:

@@ -1,8 +1,9 @@
 """METS.xml of the package and of its representation, as E-ARK CSIP 2.0.4 to 2.2.0 and the AIP profile 2.2.0 ask.
 
-Clause by clause (CSIP numbers): 1-6 root element, 117 and 7-16 header, 17-30 dmdSec, 31-44 amdSec, 58-79 fileSec,
-80-112 structMap; AIPM1-AIPM7 of the AIP profile. METS is the default namespace: a widely used validator finds elements by their names as written. Every id of both documents is different (CSIP 2.0.4: unique within the
-package), ids of files begin with "ID".
+Clause by clause (CSIP numbers): 1-6 root element, 117 and 7-16 header, 17-30 dmdSec, 31-44 amdSec, 58-79 fileSec, 80-112
+structMap; AIPM1-AIPM7 of the AIP profile. METS is the default namespace, as validators exist that find elements by their
+names as written. Every id of both documents is different (CSIP 2.0.4: unique within the package); ids of files begin with
+"ID".
 """
 
 from collections.abc import Iterable, Iterator, Sequence

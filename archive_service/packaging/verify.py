@@ -24,7 +24,7 @@ from archive_service.packaging.aip_reader import (
     read_simpledc,
 )
 from archive_service.packaging.csip import check_package
-from archive_service.packaging.ead import EAD_DOC_SCHEMA, EAD_SCHEMA
+from archive_service.packaging.ead import EAD_DOC_SCHEMA, EAD_SCHEMA, maintenance_code
 from archive_service.packaging.mets_reader import Mets
 from archive_service.packaging.package_view import PackageView, zip_view
 from archive_service.packaging.profile import EadField, package_profile
@@ -392,6 +392,8 @@ def _ead(view: PackageView, metadata: AipMetadata) -> Iterator[str]:
     code = f"{metadata.archive_code}{profile.separator}{metadata.dossier.dossier_code}"
     if values.get("arcFileCode") != code:
         yield f"{layout.EAD}: arcFileCode is not {code}"
+    if values.get("maintenance") != maintenance_code(metadata.retention, profile):
+        yield f"{layout.EAD}: maintenance does not follow from the retention assignment"
     if values.get("totalDoc") != str(len(metadata.dossier.components)):
         yield f"{layout.EAD}: totalDoc is not {len(metadata.dossier.components)}"
     if values.get("riskRecovery") == "1" and not values.get("riskRecoveryStatus"):
@@ -412,14 +414,16 @@ def _fields(path: str, fields: Sequence[EadField], values: Mapping[str, str]) ->
 
 
 def _retention(metadata: AipMetadata) -> Iterator[str]:
-    """The assignment names its rule with version, digest and legal basis, or says there is none (R060, R145)."""
+    """The assignment names rule, rule file with version and digest, and legal basis, or why there is none (R060, R145)."""
     retention = metadata.retention
-    if not retention:
+    kind = str(retention.get("kind", "")).upper()
+    if kind not in {"PERMANENT", "YEARS", "UNMATCHED"}:
         yield "there is no retention assignment"
-    elif retention.get("rule_id") is not None:
-        for name in ("version", "digest", "basis", "kind"):
-            if not retention.get(name):
-                yield f"the retention assignment has no {name}"
+        return
+    wanted = ["rule_set_id", "rule_set_version", "rule_set_digest"]
+    wanted += ["blocked_reason"] if kind == "UNMATCHED" else ["deciding_rule_id", "basis"]
+    wanted += ["years", "due_on"] if kind == "YEARS" else []
+    yield from (f"the retention assignment has no {name}" for name in wanted if not retention.get(name))
 
 
 def _provenance(metadata: AipMetadata) -> Iterator[str]:
