@@ -163,7 +163,7 @@ def _report(signed: Signed, case: Circumstances, judged: _Judged, policy: Signat
 def best_time(signed: Signed, case: Circumstances) -> tuple[datetime | None, SigningTimeSource | None]:
     """Returns the earliest proven time of the signature and where the proof comes from."""
     stamped = min((token.proves for token in signed.tokens if token.proves), default=None)
-    known = case.evidence.exists_since(signed.signature, case.at) if signed.signature else case.at
+    known = case.exists_since(signed.signature) if signed.signature else case.at
     if known < case.at and (stamped is None or known < stamped):
         return known, SigningTimeSource.KNOWN_POE
     return (min(stamped, case.at), SigningTimeSource.TIMESTAMP) if stamped else (None, None)

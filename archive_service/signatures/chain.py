@@ -61,6 +61,15 @@ class Circumstances:
     trust: TrustStore
     policy: SignaturePolicy
     evidence: Evidence
+    file_known_since: datetime | None = None
+    """Proven age of the whole file: everything that came with it is at least as old."""
+
+    def exists_since(self, content: bytes) -> datetime:
+        """Returns since when an object is proven to exist, `at` when there is no proof."""
+        known = self.evidence.exists_since(content, self.at)
+        if self.file_known_since is None or content in self.evidence.outside:
+            return known
+        return min(known, self.file_known_since)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -381,11 +390,7 @@ def _usable_revocation(
     issuer_names = {parse_certificate(der).subject.hashable: parse_certificate(der) for der in path[1:]}
 
     def proven(der: bytes, signer: x509.Certificate | None) -> bool:
-        return (
-            signer is None
-            or signer.not_valid_after >= case.at
-            or case.evidence.exists_since(der, case.at) <= signer.not_valid_after
-        )
+        return signer is None or signer.not_valid_after >= case.at or case.exists_since(der) <= signer.not_valid_after
 
     crls = []
     for der in case.evidence.crls:

@@ -125,6 +125,8 @@ class Evidence:
     ocsps: dict[bytes, None] = field(default_factory=dict)
     tokens: dict[bytes, None] = field(default_factory=dict)
     """DER of time-stamp tokens."""
+    outside: set[bytes] = field(default_factory=set)
+    """Objects that did not come with the file: the file's age says nothing of theirs."""
     refused: list[str] = field(default_factory=list)
     """What could not be read or was over a limit."""
     _since: dict[bytes, datetime] = field(default_factory=dict)

@@ -41,7 +41,7 @@ from archive_service.signatures.report import (
     SigningTimeSource,
     SubIndication,
 )
-from archive_service.signatures.timestamps import JudgedToken, judge_token
+from archive_service.signatures.timestamps import JudgedToken, judge_token, token_key
 from archive_service.signatures.trust import parse_certificate
 
 MAX_SIGNATURES: Final = 100
@@ -90,7 +90,7 @@ class PdfOutcome:
     not_checked: tuple[str, ...] = ()
 
 
-def check_pdf(path: Path, case: Circumstances, *, file_known_since: datetime | None = None) -> PdfOutcome:
+def check_pdf(path: Path, case: Circumstances) -> PdfOutcome:
     """Checks every signature of a PDF; never raises for content.
 
     Raises:
@@ -98,12 +98,12 @@ def check_pdf(path: Path, case: Circumstances, *, file_known_since: datetime | N
     """
     with path.open("rb") as stream:
         try:
-            return _check(stream, case, file_known_since)
+            return _check(stream, case)
         except PDF_UNREADABLE as exc:
             return _unreadable(stream, case, could_not(exc))
 
 
-def _check(stream: BinaryIO, case: Circumstances, file_known_since: datetime | None) -> PdfOutcome:
+def _check(stream: BinaryIO, case: Circumstances) -> PdfOutcome:
     reader, lenient = _open(stream)  # (1)
     if reader.encrypted and not _decrypted(reader):
         return _unreadable(stream, case, Reason(code="PDF_ENCRYPTED"))
@@ -116,7 +116,7 @@ def _check(stream: BinaryIO, case: Circumstances, file_known_since: datetime | N
         _examine(entry, reader, stream)
         if lenient:
             entry.reasons.append(Reason(code="PDF_SYNTAX", params={"detail": lenient}))
-    _gather(reader, found, case, file_known_since)
+    _gather(reader, found, case)
     _judge_document_timestamps(reader, found, case)  # (4)
     reports = [_report(entry, found, reader, case) for entry in found]  # (5)
     return PdfOutcome(reports=tuple(_vouched(found, reports)), not_checked=tuple(not_checked))  # (6)
@@ -214,8 +214,8 @@ def _unaccounted_tail(embedded: EmbeddedPdfSignature, reader: PdfFileReader, str
     return bool(stream.read(SCAN_BYTES).strip())
 
 
-def _gather(reader: PdfFileReader, found: list[_Found], case: Circumstances, known_since: datetime | None) -> None:
-    """Takes all validation material in the file; when the file is known since a time, all of it is."""
+def _gather(reader: PdfFileReader, found: list[_Found], case: Circumstances) -> None:
+    """Takes all validation material in the file."""
     evidence = case.evidence
     for entry in found:
         if entry.embedded is not None:
@@ -226,8 +226,6 @@ def _gather(reader: PdfFileReader, found: list[_Found], case: Circumstances, kno
             {"cert": evidence.add_certificate, "crl": evidence.add_crl, "ocsp": evidence.add_ocsp}[kind](der)
     except PDF_UNREADABLE as exc:
         evidence.refused.append(f"DSS: {exc}"[:300])
-    if known_since is not None:
-        _prove_all(reader, found, case, known_since)
 
 
 def _guard(entry: _Found, action: Any) -> None:
@@ -261,7 +259,7 @@ def _judge_document_timestamps(reader: PdfFileReader, found: list[_Found], case:
         if entry.sub_filter != DOC_TIMESTAMP or entry.embedded is None:
             continue
         embedded = entry.embedded
-        known = case.evidence.exists_since(bytes(embedded.signer_info["signature"].native), case.at)
+        known = case.exists_since(bytes(embedded.signer_info["signature"].native))
         try:
             entry.token = judge_token(
                 embedded.signed_data, embedded.compute_digest, case, kind="document", purpose=purpose, proven=known
@@ -365,7 +363,7 @@ def _signed(
             cms_signatures.digest_of_bytes(view.signature),
             case,
             kind="signature",
-            proven=case.evidence.exists_since(bytes(token["signer_infos"][0]["signature"].native), case.at),
+            proven=case.exists_since(token_key(token)),
         )
         for token in cms_signatures.timestamp_tokens(signer_info, signed=False)
     )

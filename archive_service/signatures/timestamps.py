@@ -37,6 +37,12 @@ class JudgedToken:
         return self.summary.time if self.summary.indication is Indication.TOTAL_PASSED else None
 
 
+def token_key(token: cms.SignedData) -> bytes:
+    """Returns the signature value of a token, under which proofs of its existence are kept."""
+    infos = token["signer_infos"]
+    return bytes(infos[0]["signature"].native) if len(infos) else b""
+
+
 def judge_token(
     token: cms.SignedData,
     digest_of: Callable[[str], bytes],

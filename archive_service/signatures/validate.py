@@ -4,15 +4,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from archive_service.clock import require_aware
 from archive_service.digests import Digest, digest_stream
 from archive_service.signatures.policy import SignaturePolicy
-from archive_service.signatures.report import SignatureCheck
+from archive_service.signatures.report import SignatureCheck, SignatureReport
 from archive_service.signatures.trust import TrustStore
 
+if TYPE_CHECKING:
+    from archive_service.signatures.chain import Circumstances
+
 PDF_MIMES: Final = frozenset({"application/pdf", "application/x-pdf"})
+XML_MIMES: Final = frozenset({"application/xml", "text/xml"})
+PACKAGE_PREFIXES: Final = ("application/vnd.openxmlformats-officedocument", "application/vnd.oasis.opendocument")
+MAX_REFUSED_LISTED: Final = 20
+"""Refused pieces of material that are listed by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +65,6 @@ def validate_file(  # noqa: PLR0913 - the question has these parts
     from archive_service.signatures.chain import Circumstances
     from archive_service.signatures.evidence import Evidence
 
-    del siblings
     evidence = Evidence()
     for der in trust.intermediates:
         evidence.add_certificate(der)
@@ -66,20 +72,46 @@ def validate_file(  # noqa: PLR0913 - the question has these parts
         evidence.add_crl(der)
     for der in trust.ocsps:
         evidence.add_ocsp(der)
+    evidence.outside.update((*evidence.certificates, *evidence.crls, *evidence.ocsps))
     proofs = tuple(known_poes)
     for proof in proofs:
         evidence.prove_digest(proof.digest.raw, proof.at)
-    case = Circumstances(at=require_aware(at).astimezone(UTC), trust=trust, policy=policy, evidence=evidence)
+    case = Circumstances(
+        at=require_aware(at).astimezone(UTC),
+        trust=trust,
+        policy=policy,
+        evidence=evidence,
+        file_known_since=_file_known_since(path, proofs),
+    )
+    reports, not_checked = _dispatch(path, mime, case, siblings or {})
+    refused = tuple(f"MATERIAL_REFUSED: {what}" for what in evidence.refused[:MAX_REFUSED_LISTED]) if reports else ()
+    return SignatureCheck(
+        reports=reports, material=evidence.as_files() if reports else {}, not_checked=(*not_checked, *refused)
+    )
+
+
+def _dispatch(
+    path: Path, mime: str, case: "Circumstances", siblings: Mapping[str, Path]
+) -> tuple[tuple[SignatureReport, ...], tuple[str, ...]]:
+    """Hands the file to the reader of its format; a format without signatures gives nothing."""
     if mime in PDF_MIMES:
         from archive_service.signatures.pades import check_pdf
 
-        outcome = check_pdf(path, case, file_known_since=_file_known_since(path, proofs))
-        return SignatureCheck(
-            reports=outcome.reports,
-            material=evidence.as_files() if outcome.reports else {},
-            not_checked=outcome.not_checked,
-        )
-    return SignatureCheck()
+        outcome = check_pdf(path, case)
+        return outcome.reports, outcome.not_checked
+    if mime in XML_MIMES or mime.endswith("+xml"):
+        from archive_service.signatures.xades import check_xml
+
+        return check_xml(path, case, siblings), ()
+    if mime.startswith(PACKAGE_PREFIXES):
+        from archive_service.signatures.ooxml import check_ooxml
+
+        return check_ooxml(path, case), ()
+    from archive_service.signatures.cades import check_cms, looks_like_cms
+
+    if looks_like_cms(path, mime):
+        return check_cms(path, case, siblings), ()
+    return (), ()
 
 
 def _file_known_since(path: Path, proofs: tuple[KnownExistence, ...]) -> datetime | None:

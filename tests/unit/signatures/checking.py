@@ -11,7 +11,8 @@ POLICY = load_policy()
 
 
 def trust_of(world: World) -> TrustStore:
-    return TrustStore.of([world.root.der], scheme="national")
+    store = TrustStore.of([world.root.der], scheme="national")
+    return store.with_material(intermediates=[world.issuing.der], crls=[], ocsps=[])
 
 
 def check(  # noqa: PLR0913

@@ -3,6 +3,7 @@
 Keys are derived from names, so that the same certificate has the same key in every run; elliptic curves keep that cheap.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,7 +96,9 @@ class World:
         self.issuing = self.make(
             "Issuing CA", self.root, authority=True, days=(datetime(2016, 1, 1, tzinfo=UTC), self.ca_until)
         )
-        self.person = self.make("Nguyễn Văn Ký", self.issuing, pointers=True, organisation="UBND tỉnh", title="Giám đốc")
+        self.person = self.make(
+            "Nguyễn Văn Ký", self.issuing, pointers=True, organisation="UBND tỉnh", title="Giám đốc"
+        )
         self.agency = self.make("UBND tỉnh", self.issuing, pointers=True, organisation="UBND tỉnh")
         self.plain = self.make("Không nêu dịch vụ", self.issuing)
         self.responder = self.make("OCSP", self.issuing, extended=ExtendedKeyUsageOID.OCSP_SIGNING, no_check=True)
@@ -215,7 +218,12 @@ class World:
         crls, ocsps = self.revocation(at)
         certificates = [self.issuing.asn1, self.responder.asn1]
         return ValidationContext(
-            trust_roots=[self.root.asn1], other_certs=certificates, crls=crls, ocsps=ocsps, moment=at, revocation_mode="soft-fail"
+            trust_roots=[self.root.asn1],
+            other_certs=certificates,
+            crls=crls,
+            ocsps=ocsps,
+            moment=at,
+            revocation_mode="soft-fail",
         )
 
 
@@ -374,12 +382,14 @@ def sign_cms(
     with clock_at(at):
         signer = world.signer(party)
         meta = pdf_cms.PdfCMSSignedAttributes(signing_time=at)
-        signed = signer.sign_general_data(
-            content,
-            "sha256",
-            detached=detached,
-            timestamper=world.timestamper(at) if stamped else None,
-            use_cades=cades,
-            signed_attr_settings=meta,
+        signed = asyncio.run(
+            signer.async_sign_general_data(
+                content,
+                "sha256",
+                detached=detached,
+                timestamper=world.timestamper(at) if stamped else None,
+                use_cades=cades,
+                signed_attr_settings=meta,
+            )
         )
     return bytes(signed.dump())

@@ -1,0 +1,337 @@
+"""CMS files: detached (.p7s) and enveloping (.p7m) PKCS#7 and CAdES signatures, several signers, counter-signatures.
+
+A detached signature speaks of a sibling file: the one its name points at, else the one whose digest it carries. Archive time-stamps
+(EN 319 122-1 clause 5.5.3) are reported and not yet used as proof; an evidence record over the file does the same work (R037).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from asn1crypto import cms, core, crl, ocsp, pem, x509
+
+from archive_service.digests import chunks
+from archive_service.signatures import cms as signed_data_of
+from archive_service.signatures.assessment import Signed, assess
+from archive_service.signatures.chain import Circumstances
+from archive_service.signatures.cms import UNREADABLE, SignerView, could_not
+from archive_service.signatures.report import (
+    Integrity,
+    Reason,
+    SignatureKind,
+    SignatureLevel,
+    SignatureReport,
+    SubIndication,
+)
+from archive_service.signatures.timestamps import judge_token, token_key
+
+MAX_CMS_BYTES: Final = 256 * 1024 * 1024
+"""A CMS file is parsed in memory; larger enveloping files are reported as not checked."""
+MAX_SIBLINGS: Final = 50
+"""Other files hashed while looking for the one a detached signature speaks of."""
+
+_CERTIFICATE_VALUES: Final = "1.2.840.113549.1.9.16.2.23"
+_REVOCATION_VALUES: Final = "1.2.840.113549.1.9.16.2.24"
+_ARCHIVE_STAMPS: Final = frozenset({"1.2.840.113549.1.9.16.2.27", "1.2.840.113549.1.9.16.2.48", "0.4.0.1733.2.4"})
+_SUFFIXES: Final = (".p7s", ".p7m", ".p7b", ".p7c", ".sig", ".pkcs7")
+
+
+class _Certificates(core.SequenceOf):  # type: ignore[misc] # asn1crypto is untyped
+    _child_spec = x509.Certificate
+
+
+class _Crls(core.SequenceOf):  # type: ignore[misc]
+    _child_spec = crl.CertificateList
+
+
+class _BasicResponses(core.SequenceOf):  # type: ignore[misc]
+    _child_spec = ocsp.BasicOCSPResponse
+
+
+class _RevocationValues(core.Sequence):  # type: ignore[misc]
+    _fields = [  # noqa: RUF012 - asn1crypto's way to declare a SEQUENCE
+        ("crls", _Crls, {"explicit": 0, "optional": True}),
+        ("ocsps", _BasicResponses, {"explicit": 1, "optional": True}),
+        ("other", core.Any, {"explicit": 2, "optional": True}),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    """What a signer signed: digests of it, and how it is found."""
+
+    digest_of: Callable[[str], bytes] | None
+    coverage: str
+
+
+def looks_like_cms(path: Path, mime: str) -> bool:
+    """Returns whether a file should be read as CMS, by media type, name or first bytes."""
+    if "pkcs7" in mime or "cms" in mime.rpartition("/")[2].split("-"):
+        return True
+    if path.suffix.lower() not in _SUFFIXES:
+        return False
+    with path.open("rb") as stream:
+        head = stream.read(64)
+    return head[:1] == b"\x30" or b"BEGIN" in head or head[:3] == b"MII"
+
+
+def check_cms(path: Path, case: Circumstances, siblings: Mapping[str, Path]) -> tuple[SignatureReport, ...]:
+    """Checks every signer of a CMS file; never raises for content.
+
+    Raises:
+        OSError: the file or a sibling cannot be read.
+    """
+    try:
+        if path.stat().st_size > MAX_CMS_BYTES:
+            return (_unreadable(case, Reason(code="TOO_LARGE", params={"limit": str(MAX_CMS_BYTES)})),)
+        signed_data = signed_data_of.load_signed_data(_decode(path.read_bytes()))
+        infos = list(signed_data["signer_infos"])
+        if not infos:
+            return (_unreadable(case, Reason(code="NO_SIGNER")),)
+        case.evidence.add_signed_data(signed_data)
+        content = _content(signed_data, path, siblings)
+        reports: list[SignatureReport] = []
+        for position, one in enumerate(signed_data_of.signers(signed_data), start=1):
+            reports += _signer_reports(one, position, content, case)
+    except UNREADABLE as exc:
+        return (_unreadable(case, could_not(exc)),)
+    if len(infos) > signed_data_of.MAX_SIGNERS:
+        reports.append(_unreadable(case, Reason(code="TOO_MANY_SIGNERS")))
+    return tuple(reports)
+
+
+def _decode(content: bytes) -> bytes:
+    if pem.detect(content):
+        return bytes(pem.unarmor(content)[2])
+    if content[:3] == b"MII":
+        import base64
+
+        return base64.b64decode(b"".join(content.split()), validate=True)
+    return content
+
+
+def _content(signed_data: cms.SignedData, path: Path, siblings: Mapping[str, Path]) -> _Content:
+    inside = signed_data["encap_content_info"]["content"]
+    if inside.native is not None:
+        size = len(bytes(inside))
+        return _Content(
+            digest_of=signed_data_of.encapsulated_digest(signed_data), coverage=f"content inside, {size} bytes"
+        )
+    found = _sibling(signed_data["signer_infos"][0], path, siblings)
+    if found is None:
+        return _Content(digest_of=None, coverage="detached, signed file not at hand")
+    name, target = found
+    return _Content(digest_of=signed_data_of.digest_stream_of(partial(_stream, target)), coverage=f"file {name}")
+
+
+def _stream(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        yield from chunks(stream)
+
+
+def _sibling(signer_info: cms.SignerInfo, path: Path, siblings: Mapping[str, Path]) -> tuple[str, Path] | None:
+    """Returns the file a detached signature speaks of: named like it, else with the digest it carries."""
+    others = {name: target for name, target in siblings.items() if target != path}
+    for candidate in (path.stem, path.name):
+        named = [(name, target) for name, target in others.items() if Path(name).name == candidate]
+        if named:
+            return named[0]
+    wanted = _message_digest(signer_info)
+    algorithm = str(signer_info["digest_algorithm"]["algorithm"].native)
+    for name, target in list(others.items())[:MAX_SIBLINGS] if wanted else ():
+        if signed_data_of.digest_stream_of(partial(_stream, target))(algorithm) == wanted:
+            return name, target
+    same_stem = [(name, target) for name, target in others.items() if Path(name).stem == path.stem]
+    return same_stem[0] if len(same_stem) == 1 else None
+
+
+def _message_digest(signer_info: cms.SignerInfo) -> bytes | None:
+    for attribute in signer_info["signed_attrs"] or ():
+        if attribute["type"].native == "message_digest" and len(attribute["values"]) == 1:
+            value = attribute["values"][0].native
+            return value if isinstance(value, bytes) else None
+    return None
+
+
+def _signer_reports(
+    signed_data: cms.SignedData, position: int, content: _Content, case: Circumstances
+) -> Iterator[SignatureReport]:
+    signer_info = signed_data["signer_infos"][0]
+    stamped = _unsigned_evidence(signer_info, case)
+    if content.digest_of is None:
+        view = signed_data_of.view_signer(signed_data, lambda _: _message_digest(signer_info) or b"")
+        if view.sub_indication is None:
+            reason = Reason(code="SIGNED_FILE_MISSING")
+            view = replace(
+                view,
+                integrity=Integrity.NOT_CHECKED,
+                sub_indication=SubIndication.SIGNED_DATA_NOT_FOUND,
+                reasons=(reason,),
+            )
+    else:
+        view = signed_data_of.view_signer(signed_data, content.digest_of)
+    yield assess(_signed(view, str(position), content, stamped=stamped, case=case), case)
+    yield from _countersignatures(view, position, signed_data, case)
+
+
+def _signed(view: SignerView, name: str, content: _Content, *, stamped: bool, case: Circumstances) -> Signed:
+    tokens = tuple(
+        judge_token(
+            token,
+            signed_data_of.digest_of_bytes(view.signature),
+            case,
+            kind="signature",
+            proven=case.exists_since(token_key(token)),
+        )
+        for token in signed_data_of.timestamp_tokens(view.signer_info, signed=False)
+    )
+    digest_of = content.digest_of
+    content_tokens = tuple(
+        judge_token(token, digest_of, case, kind="content")
+        for token in (signed_data_of.timestamp_tokens(view.signer_info, signed=True) if digest_of else ())
+    )
+    return Signed(
+        kind=SignatureKind.CADES,
+        sub_filter=str(view.signed_data["encap_content_info"]["content_type"].native),
+        field_name=name,
+        certificate=view.certificate,
+        signature=view.signature,
+        integrity=view.integrity,
+        sub_indication=view.sub_indication,
+        reasons=view.reasons,
+        claimed_time=view.claimed_time,
+        level=_level(view, archive=stamped, stamped=bool(tokens), case=case),
+        covers_whole_file=view.integrity is Integrity.INTACT,
+        coverage=content.coverage,
+        digest=view.digest,
+        algorithm=view.signer_info["signature_algorithm"],
+        tokens=tokens,
+        content_tokens=content_tokens,
+        remarks=(Reason(code="ARCHIVE_STAMP_NOT_USED"),) if stamped else (),
+    )
+
+
+def _level(view: SignerView, *, archive: bool, stamped: bool, case: Circumstances) -> SignatureLevel | None:
+    """Returns the CAdES baseline level the structure reaches; None for plain PKCS#7."""
+    if not signed_data_of.is_baseline(view.signer_info):
+        return None
+    if not stamped:
+        return SignatureLevel.B_B
+    if not (case.evidence.crls or case.evidence.ocsps):
+        return SignatureLevel.B_T
+    return SignatureLevel.B_LTA if archive else SignatureLevel.B_LT
+
+
+def _unsigned_evidence(signer_info: cms.SignerInfo, case: Circumstances) -> bool:
+    """Takes certificate and revocation values out of the unsigned attributes; returns whether there is an archive time-stamp."""
+    archive = False
+    signed_data_of.adobe_revocation(signer_info, case.evidence)
+    for attribute in signer_info["unsigned_attrs"] or ():
+        kind = attribute["type"].dotted
+        archive = archive or kind in _ARCHIVE_STAMPS
+        if kind not in {_CERTIFICATE_VALUES, _REVOCATION_VALUES}:
+            continue
+        try:
+            _take_values(kind, attribute["values"][0].dump(), case)
+        except UNREADABLE as exc:
+            case.evidence.refused.append(f"unsigned attribute {kind}: {exc}"[:300])
+    return archive
+
+
+def _take_values(kind: str, der: bytes, case: Circumstances) -> None:
+    if kind == _CERTIFICATE_VALUES:
+        for certificate in _Certificates.load(der):
+            case.evidence.add_certificate(certificate.dump())
+        return
+    values = _RevocationValues.load(der)
+    for one in values["crls"] or ():
+        case.evidence.add_crl(one.dump())
+    for basic in values["ocsps"] or ():
+        case.evidence.add_ocsp(_wrap(basic))
+
+
+def _wrap(basic: Any) -> bytes:
+    """Returns a bare BasicOCSPResponse in the envelope that OCSP tools expect."""
+    inner = {"response_type": "basic_ocsp_response", "response": core.ParsableOctetString(basic.dump())}
+    return bytes(ocsp.OCSPResponse({"response_status": "successful", "response_bytes": inner}).dump())
+
+
+def _countersignatures(
+    view: SignerView, position: int, signed_data: cms.SignedData, case: Circumstances
+) -> Iterator[SignatureReport]:
+    for attribute in view.signer_info["unsigned_attrs"] or ():
+        if attribute["type"].native != "counter_signature":
+            continue
+        for number, info in enumerate(list(attribute["values"])[: signed_data_of.MAX_SIGNERS], start=1):
+            yield _countersignature(info, f"{position}.{number}", view, signed_data, case)
+
+
+def _countersignature(
+    info: cms.SignerInfo, name: str, view: SignerView, signed_data: cms.SignedData, case: Circumstances
+) -> SignatureReport:
+    certificate = _certificate_of(info, signed_data)
+    if certificate is None:
+        integrity, sub = Integrity.NOT_CHECKED, SubIndication.NO_SIGNING_CERTIFICATE_FOUND
+        reasons: tuple[Reason, ...] = (Reason(code="NO_SIGNING_CERTIFICATE"),)
+    else:
+        integrity, found = signed_data_of.verify_countersignature(info, certificate, view.signature)
+        reasons = (
+            (Reason(code=found if found in {"HASH_FAILURE", "SIG_CRYPTO_FAILURE"} else "NO_SIGNER"),) if found else ()
+        )
+        sub = found  # type: ignore[assignment]
+    return assess(
+        Signed(
+            kind=SignatureKind.CADES,
+            sub_filter="counter_signature",
+            field_name=name,
+            certificate=certificate,
+            signature=bytes(info["signature"].native),
+            integrity=integrity,
+            sub_indication=sub,
+            reasons=reasons,
+            claimed_time=None,
+            level=None,
+            covers_whole_file=False,
+            coverage=f"counter-signature over the signature of signer {name.partition('.')[0]}",
+            digest=str(info["digest_algorithm"]["algorithm"].native),
+            algorithm=info["signature_algorithm"],
+        ),
+        case,
+    )
+
+
+def _certificate_of(info: cms.SignerInfo, signed_data: cms.SignedData) -> x509.Certificate | None:
+    sid = info["sid"]
+    for choice in signed_data["certificates"] or ():
+        if choice.name != "certificate":
+            continue
+        certificate = choice.chosen
+        if sid.name == "issuer_and_serial_number":
+            same = certificate.serial_number == sid.chosen["serial_number"].native
+            if same and certificate.issuer == sid.chosen["issuer"]:
+                return certificate
+        elif certificate.key_identifier == sid.native:
+            return certificate
+    return None
+
+
+def _unreadable(case: Circumstances, reason: Reason) -> SignatureReport:
+    return assess(
+        Signed(
+            kind=SignatureKind.CADES,
+            sub_filter=None,
+            field_name=None,
+            certificate=None,
+            signature=b"",
+            integrity=Integrity.NOT_CHECKED,
+            sub_indication=SubIndication.SIG_CONSTRAINTS_FAILURE,
+            reasons=(reason,),
+            claimed_time=None,
+            level=None,
+            covers_whole_file=False,
+            coverage="unknown",
+        ),
+        case,
+    )

@@ -1,0 +1,237 @@
+"""Checks in worker processes: one per core, each with hard limits of time and memory.
+
+pyHanko can be driven into long loops or large allocations by hostile files (STANDARDS 1.4). A worker that runs over its time, its
+memory or that dies costs one file an INDETERMINATE verdict with the reason; the pool starts another and goes on.
+
+Life of a task: `submit` hands it to an idle worker over a pipe → the worker answers → the result is given to the future. When the
+answer is late the worker is killed and the future gets the INDETERMINATE result. A task is never tried twice.
+"""
+
+import multiprocessing
+import queue
+import resource
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from archive_service.signatures.policy import SignaturePolicy
+from archive_service.signatures.report import (
+    Indication,
+    Reason,
+    SignatureCheck,
+    SignatureKind,
+    SignatureReport,
+    SubIndication,
+)
+from archive_service.signatures.trust import TrustStore
+from archive_service.signatures.validate import KnownExistence, validate_file
+
+DEFAULT_TIME_LIMIT_S: Final = 30.0
+"""A check of an honest file takes well under one second."""
+DEFAULT_MEMORY_LIMIT_BYTES: Final = 1024 * 1024 * 1024
+"""Address space of one worker: 150 MB of code and libraries, the rest for one file."""
+DEFAULT_MAX_TASKS: Final = 500
+"""A worker is replaced after this many files, so that a leak in a library stays small."""
+START_LIMIT_S: Final = 60.0
+"""Importing pyHanko takes half a second; a machine under load needs longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureTask:
+    """One file to check; the arguments of `validate_file`."""
+
+    path: Path
+    mime: str
+    trust: TrustStore
+    at: datetime
+    policy: SignaturePolicy
+    siblings: Mapping[str, Path] = field(default_factory=dict)
+    known_poes: tuple[KnownExistence, ...] = ()
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: SpawnProcess
+    pipe: Connection
+    done: int = 0
+
+
+class SignaturePool:
+    """Worker processes that check signatures; with `workers=0` the calling thread does it."""
+
+    def __init__(
+        self,
+        workers: int,
+        *,
+        time_limit_s: float = DEFAULT_TIME_LIMIT_S,
+        memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
+        max_tasks: int = DEFAULT_MAX_TASKS,
+    ) -> None:
+        self._time_limit_s = time_limit_s
+        self._memory_limit_bytes = memory_limit_bytes
+        self._max_tasks = max_tasks
+        self._context: SpawnContext = multiprocessing.get_context("spawn")
+        self._tasks: queue.Queue[tuple[SignatureTask, Future[SignatureCheck]] | None] = queue.Queue()
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"signature-worker-{number}", daemon=True)
+            for number in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, task: SignatureTask) -> Future[SignatureCheck]:
+        """Queues a check; the future's result is always a SignatureCheck, except for OSError on the file itself."""
+        future: Future[SignatureCheck] = Future()
+        if self._threads:
+            self._tasks.put((task, future))
+            return future
+        try:
+            future.set_result(_run(task))
+        except OSError as exc:
+            future.set_exception(exc)
+        return future
+
+    def check(self, tasks: Iterable[SignatureTask]) -> list[SignatureCheck]:
+        """Checks files in parallel and returns their results in order.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        return [future.result() for future in [self.submit(task) for task in tasks]]
+
+    def close(self) -> None:
+        """Finishes queued work and stops the workers."""
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _serve(self) -> None:
+        """One thread drives one worker process; it starts the process lazily and replaces it when it fails or grows old."""
+        worker: _Worker | None = None
+        while (item := self._tasks.get()) is not None:
+            task, future = item
+            if worker is None or worker.done >= self._max_tasks:
+                _stop(worker)
+                worker = self._start()
+            outcome = _ask(worker, task, self._time_limit_s) if worker else "the worker process did not start"
+            if isinstance(outcome, str):
+                _stop(worker)
+                worker = None
+                future.set_result(stopped(task, outcome))
+            elif isinstance(outcome, OSError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+        _stop(worker)
+
+    def _start(self) -> _Worker | None:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=_work, args=(theirs, self._memory_limit_bytes), name="signature-worker", daemon=True
+        )
+        process.start()
+        theirs.close()
+        worker = _Worker(process=process, pipe=ours)
+        try:
+            ready = ours.poll(START_LIMIT_S) and ours.recv() == "ready"
+        except (EOFError, OSError):
+            ready = False
+        if not ready:
+            _stop(worker)
+            return None
+        return worker
+
+
+def _ask(worker: _Worker, task: SignatureTask, time_limit_s: float) -> SignatureCheck | OSError | str:
+    """Returns the worker's answer, or in words why there is none."""
+    try:
+        worker.pipe.send(task)
+        if not worker.pipe.poll(time_limit_s):
+            return f"longer than {time_limit_s:g} s"
+        worker.done += 1
+        answer: SignatureCheck | OSError | str = worker.pipe.recv()
+    except (EOFError, ConnectionError, OSError):
+        worker.process.join(timeout=1)
+        return f"the worker process ended with code {worker.process.exitcode}"
+    return answer
+
+
+def _stop(worker: _Worker | None) -> None:
+    if worker is None:
+        return
+    worker.pipe.close()
+    worker.process.kill()
+    worker.process.join()
+    worker.process.close()
+
+
+def _work(pipe: Connection, memory_limit_bytes: int) -> None:
+    """Runs in the worker process: imports everything once, then answers one task after the other."""
+    from archive_service.signatures import cades, ooxml, pades, xades
+
+    del cades, ooxml, pades, xades
+    resource.setrlimit(resource.RLIMIT_AS, (memory_limit_bytes, memory_limit_bytes))
+    pipe.send("ready")
+    while True:
+        try:
+            task = pipe.recv()
+        except EOFError:
+            return
+        answer: Any
+        try:
+            answer = _run(task)
+        except OSError as exc:
+            answer = OSError(exc.errno, str(exc))
+        except MemoryError:
+            answer = f"more than {memory_limit_bytes} bytes of memory"
+        except Exception as exc:  # noqa: BLE001 - the process boundary: whatever a library raises becomes a stated reason
+            answer = f"{type(exc).__name__}: {exc}"[:300]
+        pipe.send(answer)
+
+
+def _run(task: SignatureTask) -> SignatureCheck:
+    return validate_file(
+        task.path,
+        mime=task.mime,
+        trust=task.trust,
+        at=task.at,
+        policy=task.policy,
+        siblings=task.siblings,
+        known_poes=task.known_poes,
+    )
+
+
+def stopped(task: SignatureTask, detail: str) -> SignatureCheck:
+    """Returns the result for a file whose check was stopped: INDETERMINATE, never silence."""
+    kind = SignatureKind.PADES if task.mime == "application/pdf" else SignatureKind.CADES
+    kind = SignatureKind.XMLDSIG if task.mime.endswith("xml") else kind
+    report = SignatureReport(
+        kind=kind,
+        indication=Indication.INDETERMINATE,
+        sub_indication=SubIndication.GENERIC,
+        reasons=(Reason(code="PROCESS_KILLED", params={"detail": detail}),),
+        level=None,
+        judged_at=task.at,
+        policy_id=task.policy.id,
+        policy_version=task.policy.version,
+        policy_digest=task.policy.digest,
+        trust_digest=task.trust.digest,
+    )
+    return SignatureCheck(reports=(report,), not_checked=(f"PROCESS_KILLED: {detail}",))

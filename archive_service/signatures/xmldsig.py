@@ -1,0 +1,447 @@
+"""XML signature core validation (XMLDSig 1.1 clause 3.2), strict about what is referenced and how it is transformed.
+
+Signature wrapping works by making the verifier hash one element while the application reads another. Here every reference is
+resolved to exactly one element of the same document by unique Id, only named transforms are run, and what is covered is
+reported, so that "valid" never means "some element somewhere is signed".
+"""
+
+import hashlib
+from base64 import b64decode
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+from asn1crypto import x509
+from cryptography import x509 as pyca_x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa, utils
+from lxml import etree
+from signxml.algorithms import CanonicalizationMethod, DigestAlgorithm, SignatureMethod
+
+from archive_service.digests import chunks
+from archive_service.signatures.trust import parse_certificate
+
+DS: Final = "http://www.w3.org/2000/09/xmldsig#"
+XADES: Final = "http://uri.etsi.org/01903/v1.3.2#"
+NS: Final = {"ds": DS, "xades": XADES, "xades141": "http://uri.etsi.org/01903/v1.4.1#"}
+
+MAX_XML_BYTES: Final = 64 * 1024 * 1024
+"""A signed XML file is parsed into a tree of about ten times its size."""
+MAX_REFERENCES: Final = 100
+"""References of one signature; each costs a canonicalisation of what it names."""
+MAX_TRANSFORMS: Final = 8
+"""Transforms of one reference."""
+MAX_DEPTH: Final = 200
+"""Nesting depth; canonicalisation recurses."""
+
+ENVELOPED: Final = f"{DS}enveloped-signature"
+BASE64: Final = f"{DS}base64"
+XPATH: Final = "http://www.w3.org/TR/1999/REC-xpath-19991116"
+XPATH_FILTER2: Final = "http://www.w3.org/2002/06/xmldsig-filter2"
+_NOT_SIGNATURE: Final = frozenset({"not(ancestor-or-self::ds:Signature)", "not(ancestor-or-self::dsig:Signature)"})
+"""The one XPath transform in wide use: it removes every signature, so that several people can sign one document."""
+ID_ATTRIBUTES: Final = ("Id", "ID", "id", "{http://www.w3.org/XML/1998/namespace}id")
+
+Element = etree._Element  # noqa: SLF001 - lxml has no public name for its element type
+
+
+class XmlSignatureUnreadableError(ValueError):
+    """The signature uses something that is not supported or not well-formed: it could not be decided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """One ds:Reference, resolved and digested."""
+
+    uri: str
+    target: str
+    """What was digested: `document`, `#id name`, a sibling's file name."""
+    kind: str
+    """Type attribute."""
+    digest: str
+    matches: bool
+    whole_document: bool
+    found: bool = True
+    added_later: bool = False
+    """The digest holds only once other signatures are taken away: they were added after this one."""
+    element: Element | None = None
+    """The element that was digested, None for a file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class XmlSignature:
+    """The outcome of core validation."""
+
+    references: tuple[Reference, ...]
+    signature_valid: bool | None
+    """None when there is no key to verify with."""
+    certificate: x509.Certificate | None
+    certificates: tuple[bytes, ...]
+    method: str
+    signature_value: bytes
+
+
+def parse(path: Path) -> etree._ElementTree:  # noqa: SLF001
+    """Returns the parsed document; no entity, no network, no DTD is ever followed.
+
+    Raises:
+        XmlSignatureUnreadableError: too large, too deep, or with a document type declaration that defines entities.
+        etree.XMLSyntaxError: not well-formed.
+    """
+    if path.stat().st_size > MAX_XML_BYTES:
+        raise XmlSignatureUnreadableError(f"XML larger than {MAX_XML_BYTES} bytes")
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=False,
+        dtd_validation=False,
+    )
+    tree = etree.parse(path, parser)
+    declared = tree.docinfo.internalDTD
+    if declared is not None and any(True for _ in declared.iterentities()):
+        raise XmlSignatureUnreadableError("the document type declaration defines entities")
+    if any(True for _ in tree.getroot().iter(etree.Entity)):
+        raise XmlSignatureUnreadableError("the document refers to entities")
+    return tree
+
+
+def signatures_in(tree: etree._ElementTree) -> list[Element]:  # noqa: SLF001
+    """Returns the ds:Signature elements that sign, counter-signatures included, in document order."""
+    return list(tree.getroot().iter(f"{{{DS}}}Signature"))
+
+
+def verify(signature: Element, siblings: Mapping[str, Path]) -> XmlSignature:
+    """Verifies one signature: every reference's digest and the signature value.
+
+    Raises:
+        XmlSignatureUnreadableError: it cannot be decided.
+    """
+    signed_info = _only(signature, "ds:SignedInfo")
+    references = signed_info.findall("ds:Reference", NS)
+    if not references or len(references) > MAX_REFERENCES:
+        raise XmlSignatureUnreadableError(f"{len(references)} references")
+    certificates = tuple(_certificates(signature))
+    certificate = _signing_certificate(signature, certificates)
+    method = _attribute(_only(signed_info, "ds:SignatureMethod"), "Algorithm")
+    value = _base64(_only(signature, "ds:SignatureValue").text)
+    octets = canonical(signed_info, _only(signed_info, "ds:CanonicalizationMethod"))
+    valid = _signature_valid(method, value, octets, certificate) if certificate is not None else None
+    return XmlSignature(
+        references=tuple(_reference(reference, signature, siblings) for reference in references),
+        signature_valid=valid,
+        certificate=certificate,
+        certificates=certificates,
+        method=method.rpartition("#")[2] or method,
+        signature_value=value,
+    )
+
+
+def _only(parent: Element, path: str) -> Element:
+    found = parent.findall(path, NS)
+    if len(found) != 1:
+        raise XmlSignatureUnreadableError(f"{len(found)} elements {path}")
+    return found[0]
+
+
+def _attribute(element: Element, name: str) -> str:
+    value = element.get(name)
+    if not value:
+        raise XmlSignatureUnreadableError(f"no {name} on {etree.QName(element).localname}")
+    return str(value)
+
+
+def _base64(text: str | None) -> bytes:
+    try:
+        return b64decode("".join((text or "").split()), validate=True)
+    except ValueError as exc:
+        raise XmlSignatureUnreadableError("malformed base64") from exc
+
+
+def octets_of(element: Element) -> bytes:
+    """Returns the base64-decoded text of an element.
+
+    Raises:
+        XmlSignatureUnreadableError: malformed base64.
+    """
+    return _base64(element.text)
+
+
+def _certificates(signature: Element) -> Iterator[bytes]:
+    for element in signature.findall("ds:KeyInfo//ds:X509Certificate", NS):
+        try:
+            der = _base64(element.text)
+            parse_certificate(der)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
+        yield der
+
+
+def _signing_certificate(signature: Element, certificates: tuple[bytes, ...]) -> x509.Certificate | None:
+    """Returns the certificate the signature names: by the XAdES digest, else the one that issued none of the others."""
+    wanted = {
+        (
+            _attribute(digest.find("ds:DigestMethod", NS), "Algorithm"),
+            _base64(digest.findtext("ds:DigestValue", None, NS)),
+        )
+        for digest in signature.iterfind(".//xades:SignedSignatureProperties//xades:CertDigest", NS)
+        if digest.find("ds:DigestMethod", NS) is not None
+    }
+    for der in certificates:
+        if any(hashlib.new(_digest_name(uri), der).digest() == value for uri, value in wanted):
+            return parse_certificate(der)
+    if wanted:
+        return None
+    issuers = {parse_certificate(der).issuer.hashable for der in certificates if not _self_issued(der)}
+    leaves = [der for der in certificates if parse_certificate(der).subject.hashable not in issuers]
+    chosen = leaves or list(certificates)
+    return parse_certificate(chosen[0]) if chosen else None
+
+
+def _self_issued(der: bytes) -> bool:
+    certificate = parse_certificate(der)
+    return bool(certificate.subject.hashable == certificate.issuer.hashable)
+
+
+def _digest_name(uri: str) -> str:
+    try:
+        return DigestAlgorithm(uri).name.lower()
+    except ValueError as exc:
+        raise XmlSignatureUnreadableError(f"digest algorithm {uri} is not supported") from exc
+
+
+# ------------------------------------------------------------------ references and transforms
+
+
+def _reference(reference: Element, signature: Element, siblings: Mapping[str, Path]) -> Reference:
+    uri = reference.get("URI")
+    if uri is None:
+        raise XmlSignatureUnreadableError("a reference without URI")
+    algorithm = _digest_name(_attribute(_only(reference, "ds:DigestMethod"), "Algorithm"))
+    expected = _base64(_only(reference, "ds:DigestValue").text)
+    transforms = reference.findall("ds:Transforms/ds:Transform", NS)
+    if len(transforms) > MAX_TRANSFORMS:
+        raise XmlSignatureUnreadableError(f"{len(transforms)} transforms")
+    common = {"uri": uri, "kind": reference.get("Type") or "", "digest": algorithm}
+    if uri and not uri.startswith("#"):
+        return _external(uri, transforms, algorithm, expected, siblings, common)
+    target, whole = _resolve(uri, signature)
+    matches = hashlib.new(algorithm, _transform(target, signature, transforms, document=not uri)).digest() == expected
+    later = False
+    if not matches and any(transform.get("Algorithm") == ENVELOPED for transform in transforms):
+        alone = _without(target, list(target.iter(f"{{{DS}}}Signature")))
+        later = hashlib.new(algorithm, _transform(alone, signature, transforms, document=not uri)).digest() == expected
+    return Reference(
+        target="document" if whole else f"{uri} {etree.QName(target).localname}",
+        matches=matches or later,
+        added_later=later,
+        whole_document=whole,
+        element=target,
+        **common,
+    )
+
+
+def _external(  # noqa: PLR0913, PLR0917
+    uri: str,
+    transforms: list[Element],
+    algorithm: str,
+    expected: bytes,
+    siblings: Mapping[str, Path],
+    common: dict[str, str],
+) -> Reference:
+    """A detached reference: only to a file handed over as sibling, never fetched."""
+    name = unquote(uri).removeprefix("./")
+    target = siblings.get(name) or next((path for key, path in siblings.items() if Path(key).name == name), None)
+    if target is None:
+        return Reference(target=name, matches=False, whole_document=False, found=False, **common)
+    if transforms:
+        raise XmlSignatureUnreadableError("transforms on a detached file are not supported")
+    state = hashlib.new(algorithm)
+    with target.open("rb") as stream:
+        for chunk in chunks(stream):
+            state.update(chunk)
+    return Reference(target=name, matches=state.digest() == expected, whole_document=True, **common)
+
+
+def _resolve(uri: str, signature: Element) -> tuple[Element, bool]:
+    """Returns the element a same-document URI names and whether that is the whole document; an Id that is not unique is refused."""
+    root = signature.getroottree().getroot()
+    if uri in {"", "#xpointer(/)"}:
+        return root, True
+    wanted = uri[1:]
+    if wanted.startswith("xpointer(id("):
+        wanted = wanted.removeprefix("xpointer(id(").removesuffix("))").strip("'\"")
+    found = [e for e in root.iter() if isinstance(e.tag, str) and any(e.get(name) == wanted for name in ID_ATTRIBUTES)]
+    if len(found) != 1:
+        raise XmlSignatureUnreadableError(f"{len(found)} elements with Id {wanted!r}")
+    return found[0], found[0] is root
+
+
+def _transform(target: Element, signature: Element, transforms: list[Element], *, document: bool) -> bytes:
+    """Runs the transforms of a reference on a copy and returns the octets to digest.
+
+    With `document` the node-set is the whole document, processing instructions around the root included.
+    """
+    node = target
+    for position, transform in enumerate(transforms):
+        algorithm = _attribute(transform, "Algorithm")
+        if algorithm == ENVELOPED:
+            node = _without(node, [signature])
+        elif algorithm == XPATH:
+            expression = "".join((transform.findtext("ds:XPath", "", NS) or "").split())
+            if expression not in _NOT_SIGNATURE:
+                raise XmlSignatureUnreadableError(f"XPath transform {expression[:80]!r} is not supported")
+            node = _without(node, list(node.iter(f"{{{DS}}}Signature")))
+        elif algorithm == BASE64:
+            if position != len(transforms) - 1:
+                raise XmlSignatureUnreadableError("a transform after base64")
+            return _base64("".join(node.itertext()))
+        elif position == len(transforms) - 1:
+            return canonical(node, transform, document=document)
+        else:
+            _canonicalization(algorithm)  # an inner canonicalisation changes nothing that the last one does not
+    return canonical(node, None, document=document)
+
+
+def _without(node: Element, removed: list[Element]) -> Element:
+    """Returns a copy of `node`'s document position without the given descendants, text around them kept."""
+    paths = [_steps(node, element) for element in removed if element is not node and _inside(node, element)]
+    root_steps = _steps(node.getroottree().getroot(), node)
+    copy = deepcopy(node.getroottree()).getroot()
+    for step in root_steps:
+        copy = copy[step]
+    targets = [_follow(copy, steps) for steps in paths]
+    for element in targets:
+        parent = element.getparent()
+        if parent is None:
+            continue
+        tail, before = element.tail or "", element.getprevious()
+        if before is not None:
+            before.tail = (before.tail or "") + tail
+        else:
+            parent.text = (parent.text or "") + tail
+        element.tail = None
+        parent.remove(element)
+    return copy
+
+
+def _inside(node: Element, element: Element) -> bool:
+    return any(ancestor is node for ancestor in element.iterancestors())
+
+
+def _steps(top: Element, element: Element) -> list[int]:
+    steps: list[int] = []
+    current = element
+    while current is not top:
+        parent = current.getparent()
+        if parent is None:
+            raise XmlSignatureUnreadableError("a node outside the document")
+        steps.append(parent.index(current))
+        current = parent
+    return steps[::-1]
+
+
+def _follow(top: Element, steps: list[int]) -> Element:
+    for step in steps:
+        top = top[step]
+    return top
+
+
+def _canonicalization(uri: str) -> CanonicalizationMethod:
+    try:
+        return CanonicalizationMethod(uri)
+    except ValueError as exc:
+        raise XmlSignatureUnreadableError(f"transform {uri} is not supported") from exc
+
+
+def canonical(node: Element, method: Element | None, *, document: bool = False) -> bytes:
+    """Returns the canonical octets of an element by the named method, inclusive without comments when none is named.
+
+    The element stays in its document meanwhile: inherited namespaces and xml: attributes belong to its octets.
+    """
+    uri = CanonicalizationMethod.CANONICAL_XML_1_0.value if method is None else _attribute(method, "Algorithm")
+    algorithm = _canonicalization(uri)
+    prefixes = None
+    if method is not None:
+        listed = method.find("{http://www.w3.org/2001/10/xml-exc-c14n#}InclusiveNamespaces")
+        prefixes = (listed.get("PrefixList") or "").split() if listed is not None else None
+    exclusive = "exc-c14n" in algorithm.value
+    tail, node.tail = node.tail, None
+    try:
+        return bytes(
+            etree.tostring(
+                node.getroottree() if document else node,
+                method="c14n",
+                exclusive=exclusive,
+                with_comments="WithComments" in algorithm.value,
+                inclusive_ns_prefixes=prefixes if exclusive else None,
+            )
+        )
+    finally:
+        node.tail = tail
+
+
+# ------------------------------------------------------------------ signature value
+
+_HASHES: Final[dict[str, type[hashes.HashAlgorithm]]] = {
+    "SHA1": hashes.SHA1,
+    "SHA224": hashes.SHA224,
+    "SHA256": hashes.SHA256,
+    "SHA384": hashes.SHA384,
+    "SHA512": hashes.SHA512,
+    "SHA3_224": hashes.SHA3_224,
+    "SHA3_256": hashes.SHA3_256,
+    "SHA3_384": hashes.SHA3_384,
+    "SHA3_512": hashes.SHA3_512,
+}
+
+
+def method_digest(method: str) -> str | None:
+    """Returns the digest named in a signature method ("rsa-sha256" gives "sha256"), None where it names none."""
+    name = method.lower().replace("-", "_")
+    return next((digest.lower() for digest in sorted(_HASHES, key=len, reverse=True) if digest.lower() in name), None)
+
+
+def _signature_valid(uri: str, value: bytes, octets: bytes, certificate: x509.Certificate) -> bool:
+    try:
+        method = SignatureMethod(uri)
+        key = pyca_x509.load_der_x509_certificate(certificate.dump()).public_key()
+        check = _checker(method, key)
+    except (ValueError, TypeError, UnsupportedAlgorithm, KeyError) as exc:
+        raise XmlSignatureUnreadableError(f"signature method {uri} is not supported: {exc}") from exc
+    try:
+        check(value, octets)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _checker(method: SignatureMethod, key: object) -> Callable[[bytes, bytes], None]:
+    family, _, rest = method.name.partition("_")
+    name = rest
+    if family in {"ED25519", "ED448"} and isinstance(key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)):
+        return key.verify
+    if family in {"RSA", "SHA1", "SHA224", "SHA256", "SHA384", "SHA512", "SHA3"} and isinstance(key, rsa.RSAPublicKey):
+        probabilistic = method.name.endswith("MGF1")
+        digest = _HASHES[(method.name.removesuffix("_RSA_MGF1") if probabilistic else name)]()
+        scheme: padding.AsymmetricPadding = padding.PKCS1v15()
+        if probabilistic:
+            scheme = padding.PSS(mgf=padding.MGF1(digest), salt_length=digest.digest_size)
+        return lambda value, octets: key.verify(value, octets, scheme, digest)
+    if family == "ECDSA" and isinstance(key, ec.EllipticCurvePublicKey):
+        digest = _HASHES[name]()
+        return lambda value, octets: key.verify(_der_signature(value, key), octets, ec.ECDSA(digest))
+    raise XmlSignatureUnreadableError(f"signature method {method.name} does not fit the certificate's key")
+
+
+def _der_signature(value: bytes, key: ec.EllipticCurvePublicKey) -> bytes:
+    """Returns the DER form of an XMLDSig ECDSA value, which is r and s side by side (RFC 4050)."""
+    size = (key.key_size + 7) // 8
+    if len(value) != 2 * size:
+        raise InvalidSignature
+    return utils.encode_dss_signature(int.from_bytes(value[:size]), int.from_bytes(value[size:]))

@@ -1,0 +1,79 @@
+"""Worker processes: results come back, a killed or hung worker costs one file only."""
+
+import os
+import signal
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from archive_service.signatures import Indication
+from archive_service.signatures.pool import SignaturePool, SignatureTask
+from tests.unit.signatures.checking import POLICY, trust_of
+from tests.unit.signatures.pki_fixtures import SIGNED_AT, World, sign_pdf
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(tag="pool")
+
+
+def task(path: Path, world: World) -> SignatureTask:
+    at = SIGNED_AT + timedelta(days=1)
+    return SignatureTask(path=path, mime="application/pdf", trust=trust_of(world), at=at, policy=POLICY)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_results_come_back_in_order(tmp_path: Path, world: World, workers: int) -> None:
+    good, bad = tmp_path / "good.pdf", tmp_path / "bad.pdf"
+    content = sign_pdf(world, party=world.plain)
+    good.write_bytes(content)
+    bad.write_bytes(content.replace(b"595", b"596", 1))
+    with SignaturePool(workers) as pool:
+        results = pool.check([task(good, world), task(bad, world), task(good, world)])
+    assert [result.indication for result in results] == [
+        Indication.TOTAL_PASSED,
+        Indication.TOTAL_FAILED,
+        Indication.TOTAL_PASSED,
+    ]
+
+
+def test_missing_file_is_an_error_of_the_caller(tmp_path: Path, world: World) -> None:
+    with SignaturePool(1) as pool, pytest.raises(OSError, match=r"missing\.pdf"):
+        pool.check([task(tmp_path / "missing.pdf", world)])
+
+
+def test_hung_worker_is_killed_and_the_pool_survives(tmp_path: Path, world: World) -> None:
+    fifo, good = tmp_path / "fifo.pdf", tmp_path / "good.pdf"
+    os.mkfifo(fifo)  # opening it for reading blocks for ever
+    good.write_bytes(sign_pdf(world, party=world.plain))
+    with SignaturePool(1, time_limit_s=5) as pool:
+        hung, after = pool.check([task(fifo, world), task(good, world)])
+    assert hung.indication is Indication.INDETERMINATE
+    assert "PROCESS_KILLED" in hung.not_checked[0]
+    assert after.indication is Indication.TOTAL_PASSED
+
+
+def test_killed_worker_gives_a_reason(tmp_path: Path, world: World) -> None:
+    fifo = tmp_path / "fifo.pdf"
+    os.mkfifo(fifo)
+    with SignaturePool(1, time_limit_s=30) as pool:
+        future = pool.submit(task(fifo, world))
+        victim: psutil.Process | None = None
+        while victim is None and not future.done():
+            children = psutil.Process().children(recursive=True)
+            busy = [child for child in children if child.num_threads() and child.status() == psutil.STATUS_SLEEPING]
+            victim = next((child for child in busy if "spawn_main" in " ".join(child.cmdline())), None)
+        assert victim is not None
+        victim.send_signal(signal.SIGKILL)
+        result = future.result(timeout=60)
+    assert result.indication is Indication.INDETERMINATE
+
+
+def test_memory_limit(tmp_path: Path, world: World) -> None:
+    path = tmp_path / "good.pdf"
+    path.write_bytes(sign_pdf(world, party=world.plain))
+    with SignaturePool(1, memory_limit_bytes=64 * 1024 * 1024) as pool:
+        [result] = pool.check([task(path, world)])
+    assert result.indication is Indication.INDETERMINATE

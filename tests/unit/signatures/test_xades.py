@@ -1,0 +1,212 @@
+"""XML signatures made by signxml, judged by us; wrapping and other tricks must not pass."""
+
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asn1crypto import tsp
+from lxml import etree
+from signxml import SignatureMethod, XMLSigner, methods
+from signxml.xades import XAdESSigner
+
+from archive_service.signatures import Indication, TrustStore
+from archive_service.signatures.report import SignatureKind, SignatureLevel, SigningTimeSource, SubIndication
+from archive_service.signatures.xmldsig import DS, NS, canonical
+from tests.unit.signatures.checking import check
+from tests.unit.signatures.pki_fixtures import SIGNED_AT, Party, World, stamp
+
+XML = "application/xml"
+DOCUMENT = b"<?xml-stylesheet href='a.xsl'?><HoSo xmlns='urn:tthc'><NoiDung Id='data'>C\xe1\xba\xa5p ph\xc3\xa9p</NoiDung></HoSo>"
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(tag="xml")
+
+
+def sign(
+    party: Party, root: Any, *, xades: bool = False, method: Any = methods.enveloped, reference: Any = None
+) -> Any:
+    signer_class = XAdESSigner if xades else XMLSigner
+    signer = signer_class(method=method, signature_algorithm=SignatureMethod.ECDSA_SHA256)
+    return signer.sign(root, key=party.key, cert=[party.certificate], reference_uri=reference)
+
+
+def dump(root: Any) -> bytes:
+    return bytes(etree.tostring(root.getroottree() if root.getparent() is None else root))
+
+
+def parsed() -> Any:
+    return etree.fromstring(DOCUMENT)
+
+
+@pytest.mark.parametrize("method", [methods.enveloped, methods.enveloping])
+def test_xmldsig_over_the_whole_document(tmp_path: Path, world: World, method: Any) -> None:
+    signed = sign(world.plain, parsed(), method=method)
+    [report] = check(tmp_path, dump(signed), world, mime=XML).reports
+    assert report.kind is SignatureKind.XMLDSIG
+    assert report.indication is Indication.TOTAL_PASSED, report.as_text("en")
+    assert report.covers_whole_file
+    assert report.level is None
+
+
+def test_xades_has_a_level_and_a_claimed_time(tmp_path: Path, world: World) -> None:
+    signed = sign(world.plain, parsed(), xades=True)
+    [report] = check(tmp_path, dump(signed), world, mime=XML).reports
+    assert (report.kind, report.level) == (SignatureKind.XADES, SignatureLevel.B_B)
+    assert report.indication is Indication.TOTAL_PASSED, report.as_text("en")
+    assert report.claimed_time is not None
+
+
+def _stamped(world: World, at: datetime) -> bytes:
+    signed = sign(world.plain, parsed(), xades=True)
+    value = signed.find(f".//{{{DS}}}SignatureValue")
+    import hashlib
+
+    imprint = tsp.MessageImprint(
+        {"hash_algorithm": {"algorithm": "sha256"}, "hashed_message": hashlib.sha256(canonical(value, None)).digest()}
+    )
+    token = stamp(world.tsa, imprint, at).dump()
+    properties = signed.find(".//xades:QualifyingProperties", NS)
+    unsigned = etree.SubElement(
+        etree.SubElement(properties, f"{{{NS['xades']}}}UnsignedProperties"),
+        f"{{{NS['xades']}}}UnsignedSignatureProperties",
+    )
+    holder = etree.SubElement(unsigned, f"{{{NS['xades']}}}SignatureTimeStamp")
+    etree.SubElement(holder, f"{{{NS['xades']}}}EncapsulatedTimeStamp").text = b64encode(token).decode()
+    values = etree.SubElement(
+        etree.SubElement(unsigned, f"{{{NS['xades']}}}RevocationValues"), f"{{{NS['xades']}}}CRLValues"
+    )
+    crl = world.crl(world.root, at + timedelta(hours=1))
+    etree.SubElement(values, f"{{{NS['xades']}}}EncapsulatedCRLValue").text = b64encode(crl).decode()
+    return dump(signed)
+
+
+def test_xades_lt_passes_after_expiry(tmp_path: Path, world: World) -> None:
+    [report] = check(tmp_path, _stamped(world, SIGNED_AT), world, mime=XML, at=datetime(2024, 5, 1, tzinfo=UTC)).reports
+    assert report.level is SignatureLevel.B_LT
+    assert report.indication is Indication.TOTAL_PASSED, report.as_text("en")
+    assert report.signing_time_source is SigningTimeSource.TIMESTAMP
+    assert report.expired_since
+
+
+def test_changed_text_is_forged(tmp_path: Path, world: World) -> None:
+    signed = sign(world.plain, parsed(), xades=True)
+    signed.find("{urn:tthc}NoiDung").text = "Thu hồi"
+    [report] = check(tmp_path, dump(signed), world, mime=XML).reports
+    assert (report.indication, report.sub_indication) == (Indication.TOTAL_FAILED, SubIndication.HASH_FAILURE)
+
+
+def test_changed_signed_info_is_forged(tmp_path: Path, world: World) -> None:
+    signed = sign(world.plain, parsed())
+    reference = signed.find(".//ds:Reference", NS)
+    reference.set("Type", "urn:x")
+    [report] = check(tmp_path, dump(signed), world, mime=XML).reports
+    assert report.sub_indication is SubIndication.SIG_CRYPTO_FAILURE
+
+
+def _part_signed(world: World) -> Any:
+    """<HoSo><NoiDung Id=data/>..signature over #data only</HoSo>, the usual Vietnamese e-invoice shape."""
+    return sign(world.plain, parsed(), reference="#data")
+
+
+def test_signature_over_the_only_content_covers_all(tmp_path: Path, world: World) -> None:
+    [report] = check(tmp_path, dump(_part_signed(world)), world, mime=XML).reports
+    assert report.indication is Indication.TOTAL_PASSED, report.as_text("en")
+    assert "NoiDung" in report.coverage
+
+
+def test_wrapping_never_passes(tmp_path: Path, world: World) -> None:
+    signed = _part_signed(world)
+    original = signed.find("{urn:tthc}NoiDung")
+    fake = etree.Element("{urn:tthc}NoiDung", Id="evil")
+    fake.text = "Cấp 100 ha đất"
+    signed.replace(original, fake)
+    holder = etree.SubElement(signed.find("ds:Signature", NS), f"{{{DS}}}Object")
+    holder.append(original)
+    [report] = check(tmp_path, dump(signed), world, mime=XML).reports
+    assert report.indication is Indication.INDETERMINATE
+    assert "XML_PARTIAL_COVERAGE" in {reason.code for reason in report.reasons}
+    assert not report.covers_whole_file
+
+
+def test_two_elements_of_one_id_never_pass(tmp_path: Path, world: World) -> None:
+    signed = _part_signed(world)
+    fake = etree.SubElement(signed, "{urn:tthc}NoiDung", Id="data")
+    fake.text = "khác"
+    [report] = check(tmp_path, dump(signed), world, mime=XML).reports
+    assert report.indication is Indication.INDETERMINATE
+
+
+def test_second_enveloped_signature_is_explained(tmp_path: Path, world: World) -> None:
+    colleague = world.make("Người thứ hai", world.issuing)
+    once = sign(world.plain, parsed())
+    second = sign(colleague, parsed()).find("ds:Signature", NS)
+    once.append(second)
+    result = check(tmp_path, dump(once), world, mime=XML)
+    assert {report.indication for report in result.reports} == {Indication.INDETERMINATE}
+    assert "XML_SIGNATURE_ADDED" in {reason.code for report in result.reports for reason in report.reasons}
+
+
+def test_detached_over_a_sibling(tmp_path: Path, world: World) -> None:
+    import hashlib
+
+    content = b"bytes of a result file" * 100
+    document = etree.fromstring(
+        f"""<Signature xmlns="{DS}"><SignedInfo>
+<CanonicalizationMethod Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"/>
+<SignatureMethod Algorithm="http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256"/>
+<Reference URI="ketqua.pdf"><DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"/>
+<DigestValue>{b64encode(hashlib.sha256(content).digest()).decode()}</DigestValue></Reference></SignedInfo>
+<SignatureValue/><KeyInfo><X509Data><X509Certificate>{b64encode(world.plain.der).decode()}</X509Certificate>
+</X509Data></KeyInfo></Signature>"""
+    )
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+    info = document.find("ds:SignedInfo", NS)
+    octets = canonical(info, info.find("ds:CanonicalizationMethod", NS))
+    r, s = utils.decode_dss_signature(world.plain.key.sign(octets, ec.ECDSA(hashes.SHA256())))
+    document.find("ds:SignatureValue", NS).text = b64encode(r.to_bytes(32) + s.to_bytes(32)).decode()
+    raw = etree.tostring(document)
+    [report] = check(tmp_path, raw, world, mime=XML, siblings={"ketqua.pdf": content}).reports
+    assert report.indication is Indication.TOTAL_PASSED, report.as_text("en")
+    assert report.coverage == "ketqua.pdf"
+    [changed] = check(tmp_path, raw, world, mime=XML, siblings={"ketqua.pdf": content + b"."}).reports
+    assert changed.sub_indication is SubIndication.HASH_FAILURE
+    (tmp_path / "ketqua.pdf").unlink()
+    [missing] = check(tmp_path, raw, world, mime=XML).reports
+    assert missing.sub_indication is SubIndication.SIGNED_DATA_NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<a",
+        b"<!DOCTYPE a [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><a xmlns:d='http://www.w3.org/2000/09/xmldsig#'>&x;</a>",
+        b"<Signature xmlns='http://www.w3.org/2000/09/xmldsig#'/>",
+    ],
+)
+def test_hostile_and_broken_xml(tmp_path: Path, world: World, content: bytes) -> None:
+    for report in check(tmp_path, content, world, mime=XML).reports:
+        assert report.indication is Indication.INDETERMINATE
+
+
+def test_xml_without_signature(tmp_path: Path, world: World) -> None:
+    assert check(tmp_path, DOCUMENT, world, mime=XML).reports == ()
+
+
+def test_xslt_and_foreign_transforms_are_refused(tmp_path: Path, world: World) -> None:
+    signed = sign(world.plain, parsed())
+    transform = signed.find(".//ds:Transform", NS)
+    transform.set("Algorithm", "http://www.w3.org/TR/1999/REC-xslt-19991116")
+    [report] = check(tmp_path, dump(signed), world, mime=XML).reports
+    assert report.indication is Indication.INDETERMINATE
+
+
+def test_unknown_signer_is_indeterminate(tmp_path: Path, world: World) -> None:
+    signed = sign(world.plain, parsed())
+    [report] = check(tmp_path, dump(signed), world, mime=XML, trust=TrustStore.empty()).reports
+    assert report.sub_indication is SubIndication.NO_CERTIFICATE_CHAIN_FOUND
