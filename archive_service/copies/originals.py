@@ -182,8 +182,8 @@ _WHITE: Final = 253
 """Grey values from here on count as empty paper."""
 
 
-def content_bottom(page: "pikepdf.Page") -> float | None:
-    """Returns how far down a page of an opened original is used, as a part of its height; None when it cannot be told.
+def content_bottom(page: "pikepdf.Page") -> float:
+    """Returns how far down a page of an opened original is used, as a part of its height; 1 when it cannot be told.
 
     What is measured is the page as it will be placed, drawn alone.
     """
@@ -203,7 +203,7 @@ def content_bottom(page: "pikepdf.Page") -> float | None:
                 scale = min(_RENDER_DPI / 72, _RENDER_MAX_SIDE / max(only.get_size()))
                 image = only.render(scale=scale, grayscale=True).to_pil().convert("L")
         except (pypdfium2.PdfiumError, ValueError, MemoryError):
-            return None
+            return 1.0
     used = image.point([255 if grey < _WHITE else 0 for grey in range(256)]).getbbox()
     return 0.0 if used is None else float(used[3] / image.height)
 

@@ -48,8 +48,8 @@ SIDE: Final = 12.0
 """Left and right margin; also what most printers cannot print on."""
 TOP: Final = 31.0
 """Where the original's page begins, below the strip with the QR code."""
-BOTTOM: Final = 18.0
-"""What the footer takes."""
+BOTTOM: Final = 21.0
+"""What the footer takes, with a little air above it."""
 QR: Final = 21.0
 """Side of the QR code with its quiet zone: 0.4 mm a module at 53 modules, which any phone reads from paper."""
 GAP: Final = 4.0
@@ -120,7 +120,7 @@ def render_certified_copy(
         sizes = [page_size(page) for page in source.pages]
         placed = [_place(size) for size in sizes]
         from_pdf = is_pdf(original)
-        free_from = content_bottom(source.pages[-1]) if from_pdf else None  # a scan's margins are never quite white
+        free_from = content_bottom(source.pages[-1]) if from_pdf else 1.0  # a scan's margins are never quite white
         pdf_a, note = _pdf_a_claim(source, from_pdf=from_pdf, checked=original_is_pdf_a)
         sheets = _typeset(_sheets(marks, words, placed, free_from), marks)
         page_count, (digest, size_bytes) = _assemble(sheets, source, placed, target, claim_pdf_a=pdf_a)
@@ -172,7 +172,7 @@ def _place(size: PageSize) -> _Placed:
 # ------------------------------------------------------------------ what the template is told
 
 
-def _sheets(marks: CopyMarks, words: CopyWords, placed: list[_Placed], free_from: float | None) -> dict[str, Any]:
+def _sheets(marks: CopyMarks, words: CopyWords, placed: list[_Placed], free_from: float) -> dict[str, Any]:
     """Returns the template's data: JSON values, all text in NFC."""
     texts = words.words
     value = {
@@ -252,11 +252,11 @@ def _in_groups(hex_value: str) -> str:
 
 
 def _page(
-    marks: CopyMarks, texts: dict[str, str], placed: list[_Placed], index: int, free_from: float | None
+    marks: CopyMarks, texts: dict[str, str], placed: list[_Placed], index: int, free_from: float
 ) -> dict[str, Any]:
     place, sheet = placed[index], index + 1
     frame = {"x": place.x, "y": place.y, "width": place.width, "height": place.height}
-    used = None if free_from is None or sheet < len(placed) else min(place.height, place.height * free_from + GAP)
+    used = min(place.height, place.height * free_from + GAP)
     caption = f"{texts['original_page']} {sheet}/{len(placed)} · {texts['scale']} {place.scale * 100:.0f} %"
     return {
         "width": place.sheet_width,
@@ -265,8 +265,8 @@ def _page(
         "code": marks.sheet_code(sheet),
         "caption": caption,
         "frame": frame,
-        "cut_frame": None if used is None else {**frame, "height": used},
-        "block_top": None if used is None else place.y + used + GAP,
+        "cut_frame": {**frame, "height": used},
+        "block_top": place.y + used + GAP,
     }
 
 
