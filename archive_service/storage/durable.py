@@ -23,7 +23,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
-from archive_service.digests import CHUNK_BYTES
 from archive_service.errors import ArchiveError, Conflict, StoreFull, StoreUnavailable, UnsafeKey
 from archive_service.storage.port import StoreAccessDenied
 
@@ -34,6 +33,9 @@ TEMPORARY_PREFIX: Final = ".tmp-"
 """Names of unfinished files start so; no key or component id can (they start with a letter or digit)."""
 
 _TEMPORARY: Final = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{32}")
+
+BUFFER_BYTES: Final = 64 * 1024
+"""Small pieces are gathered to this; larger ones, as everything streamed is, pass without being copied once more."""
 
 FILE_MODE: Final = 0o640
 OBJECT_MODE: Final = 0o440
@@ -160,7 +162,7 @@ def _open_temporary(directory: Path) -> tuple[Path, BinaryIO]:
     path = directory / f"{TEMPORARY_PREFIX}{secrets.token_hex(16)}"
     with os_errors("make temporary file in", directory.name):
         try:
-            return path, io.BufferedRandom(_TemporaryFile(path, "x+b", opener=_private), buffer_size=CHUNK_BYTES)
+            return path, io.BufferedRandom(_TemporaryFile(path, "x+b", opener=_private), buffer_size=BUFFER_BYTES)
         except OSError:
             path.unlink(missing_ok=True)
             raise

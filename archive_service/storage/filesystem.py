@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from uuid import UUID
 
 from archive_service import clock
-from archive_service.digests import CHUNK_BYTES, Digest
+from archive_service.digests import Digest
 from archive_service.errors import (
     Conflict,
     Retained,
@@ -158,7 +158,7 @@ class FilesystemStore:
         with durable.os_errors("read", key):
             size = os.fstat(raw.fileno()).st_size
         end = size if length is None else min(size, offset + length)
-        return io.BufferedReader(_ObjectReader(raw, key, offset, max(offset, end)), buffer_size=CHUNK_BYTES)
+        return io.BufferedReader(_ObjectReader(raw, key, offset, max(offset, end)), buffer_size=durable.BUFFER_BYTES)
 
     def stat(self, key: StoreKey, *, version_id: str | None = None) -> StoredObject:
         """See `Store.stat`."""

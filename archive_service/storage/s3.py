@@ -33,7 +33,7 @@ import botocore.exceptions as boto_errors
 from botocore.config import Config
 
 from archive_service import clock
-from archive_service.digests import CHUNK_BYTES, Digest, DigestAlgorithm, sha256
+from archive_service.digests import Digest, DigestAlgorithm, sha256
 from archive_service.errors import (
     ArchiveError,
     ConfigurationInvalid,
@@ -42,6 +42,7 @@ from archive_service.errors import (
     StoredObjectMissing,
     StoreUnavailable,
 )
+from archive_service.storage import durable
 from archive_service.storage.announced import AnnouncedSource, same_bytes
 from archive_service.storage.port import (
     Capabilities,
@@ -271,7 +272,7 @@ class S3Store:
             return answer["Body"]
 
         raw = ResumingReader(fetch, lambda: self._errors(f"read {key}"), attempts=self._spec.max_attempts)
-        return io.BufferedReader(raw, buffer_size=CHUNK_BYTES)
+        return io.BufferedReader(raw, buffer_size=durable.BUFFER_BYTES)
 
     def stat(self, key: StoreKey, *, version_id: str | None = None) -> StoredObject:
         """See `Store.stat`. A bare 404 is taken for a missing key only when the bucket answers."""
