@@ -220,7 +220,7 @@ _EXPLAINED: Final = frozenset(
 
 def _revocation_remarks(status: RevocationSummary, leaf: x509.Certificate) -> tuple[Reason, ...]:
     if status.state is RevocationState.NOT_DECLARED:
-        return (Reason(code="REVOCATION_NOT_DECLARED", params={"name": name_text(leaf.subject)}),)
+        return (Reason(code="NO_STATUS_SERVICE", params={"name": name_text(leaf.subject)}),)
     if status.state is RevocationState.UNKNOWN:
         return (Reason(code="REVOCATION_NOT_KNOWN", params={"name": name_text(leaf.subject)}),)
     return ()

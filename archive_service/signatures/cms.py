@@ -98,17 +98,10 @@ def signers(signed_data: cms.SignedData) -> Iterator[cms.SignedData]:
     if len(infos) == 1:
         yield signed_data
         return
+    shared = {name: signed_data[name] for name in ("digest_algorithms", "encap_content_info")}
+    shared |= {name: signed_data[name] for name in ("certificates", "crls") if signed_data[name].native is not None}
     for info in infos[:MAX_SIGNERS]:
-        yield cms.SignedData(
-            {
-                "version": signed_data["version"].native,
-                "digest_algorithms": signed_data["digest_algorithms"],
-                "encap_content_info": signed_data["encap_content_info"],
-                "certificates": signed_data["certificates"],
-                "crls": signed_data["crls"],
-                "signer_infos": [info],
-            }
-        )
+        yield cms.SignedData({"version": signed_data["version"].native, "signer_infos": [info], **shared})
 
 
 def view_signer(signed_data: cms.SignedData, digest_of: Callable[[str], bytes]) -> SignerView:

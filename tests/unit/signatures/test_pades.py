@@ -51,7 +51,7 @@ def test_plain_signature_whose_certificate_names_no_status_service(tmp_path: Pat
     assert report.covers_whole_file
     assert report.signing_time_source is SigningTimeSource.CLAIMED
     assert report.revocation.state is RevocationState.NOT_DECLARED
-    assert {"REVOCATION_NOT_DECLARED", "TIME_CLAIMED_ONLY"} <= {remark.code for remark in report.remarks}
+    assert {"NO_STATUS_SERVICE", "TIME_CLAIMED_ONLY"} <= {remark.code for remark in report.remarks}
     assert report.trust_scheme == "national"
 
 

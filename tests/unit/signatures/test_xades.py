@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from asn1crypto import tsp
 from lxml import etree
-from signxml import SignatureMethod, XMLSigner, methods
+from signxml import CanonicalizationMethod, SignatureMethod, XMLSigner, methods
 from signxml.xades import XAdESSigner
 
 from archive_service.signatures import Indication, TrustStore
@@ -109,7 +109,12 @@ def test_changed_signed_info_is_forged(tmp_path: Path, world: World) -> None:
 
 def _part_signed(world: World) -> Any:
     """<HoSo><NoiDung Id=data/>..signature over #data only</HoSo>, the usual Vietnamese e-invoice shape."""
-    return sign(world.plain, parsed(), reference="#data")
+    signer = XMLSigner(
+        method=methods.enveloped,
+        signature_algorithm=SignatureMethod.ECDSA_SHA256,
+        c14n_algorithm=CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0,
+    )
+    return signer.sign(parsed(), key=world.plain.key, cert=[world.plain.certificate], reference_uri="#data")
 
 
 def test_signature_over_the_only_content_covers_all(tmp_path: Path, world: World) -> None:
