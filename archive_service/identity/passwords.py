@@ -3,6 +3,7 @@
 A password is normalised to NFKC first, so that Vietnamese letters typed with one keyboard sign in on another.
 """
 
+import secrets
 import threading
 import unicodedata
 from functools import cache
@@ -115,7 +116,7 @@ def verify_password(password_hash: str | None, password: str) -> bool:
     """Returns whether the password belongs to the hash; None (no such account) takes as long and is false."""
     try:
         with _slots:
-            _hasher.verify(password_hash or _hash_of_nobody(), _normalised(password))
+            _hasher.verify(_hash_of_nobody() if password_hash is None else password_hash, _normalised(password))
     except (VerifyMismatchError, VerificationError, InvalidHashError):
         return False
     return password_hash is not None
@@ -128,7 +129,7 @@ def needs_rehash(password_hash: str) -> bool:
 
 @cache
 def _hash_of_nobody() -> str:
-    return _hasher.hash("")
+    return _hasher.hash(secrets.token_hex(32))
 
 
 def _normalised(password: str) -> str:
