@@ -8,7 +8,7 @@ from typing import ClassVar
 from archive_service.errors import ArchiveError
 
 
-class EvidenceInvalid(ArchiveError):  # noqa: N818 - named like its siblings in errors.py
+class EvidenceInvalid(ArchiveError):
     """A piece of evidence is malformed or proves something else than claimed."""
 
     code: ClassVar[str] = "EVIDENCE_INVALID"
@@ -44,13 +44,13 @@ class TimestampInvalid(EvidenceInvalid):
     code: ClassVar[str] = "TIMESTAMP_INVALID"
 
 
-class TimestampRefused(ArchiveError):  # noqa: N818 - named like its siblings in errors.py
+class TimestampRefused(ArchiveError):
     """A time-stamp authority answered, but granted no token; its status and failure text are in the message."""
 
     code: ClassVar[str] = "TIMESTAMP_REFUSED"
 
 
-class TimestampUnavailable(ArchiveError):  # noqa: N818 - named like its siblings in errors.py
+class TimestampUnavailable(ArchiveError):
     """No configured time-stamp authority gave a usable token; retry later. `attempts` lists why each failed."""
 
     code: ClassVar[str] = "TIMESTAMP_UNAVAILABLE"
