@@ -225,9 +225,10 @@ def _out_of_order(location: str, earlier: datetime, later: datetime) -> Finding:
 
 
 def _process_dates(dossier: Dossier, profile: CodeProfile) -> Iterator[Finding]:
-    first, last = dossier.received_at - profile.clock_skew, dossier.closed_at + profile.clock_skew
     for number, step in enumerate(dossier.process):
-        if not first <= step.at <= last:
+        # differences, not shifted moments: those would leave the calendar at its ends
+        early, late = dossier.received_at - step.at, step.at - dossier.closed_at
+        if max(early, late) > profile.clock_skew:
             params: Params = {"value": step.at.isoformat(), "step": shown(step.step)}
             yield Finding(code="PROCESS_DATE_OUTSIDE", location=f"/process/{number}/at", params=params)
 

@@ -14,6 +14,8 @@ from archive_service.copies.originals import page_size
 from archive_service.copies.render import CopyForm, CopyNotPossible
 from archive_service.digests import digest_bytes
 from archive_service.errors import DigestMismatch
+from archive_service.formats.limits import Limits
+from archive_service.formats.pdfa import structural_problems
 from tests.unit.copies.papers import FULL_PAGE, LETTER, MM, URL, Copy, copy_of, marks, picture, squeezed, typeset
 
 DPI = 120
@@ -426,6 +428,17 @@ def test_pdf_a_is_claimed_only_for_what_was_checked(tmp_path):
         assert _claims(made) == claim
         assert made.told.pdf_a == (claim and f"{claim}b")
         assert made.told.pdf_a_note
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: typeset(LETTER), SCANS["jpeg"], SCANS["transparent-png"], SCANS["bilevel-tiff"]]
+)
+def test_a_copy_that_claims_pdf_a_keeps_the_promise_as_far_as_it_can_be_checked_here(tmp_path, make):
+    made = copy_of(tmp_path, make(), pdf_a=True)
+    path = tmp_path / "copy.pdf"
+    path.write_bytes(made.content)
+    with pikepdf.open(path) as pdf:
+        assert structural_problems(pdf, path, 2, Limits()) == ()
 
 
 def test_the_words_are_pinned(letter):
