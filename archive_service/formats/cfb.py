@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-_SIGNATURE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+SIGNATURE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _END: Final = 0xFFFFFFFC
 """Sector numbers from here on are marks (free, end of chain, FAT, DIFAT), not sectors."""
 _ENTRY_BYTES: Final = 128
@@ -57,7 +57,7 @@ def read_directory(source: BinaryIO, size: int, *, max_entries: int) -> Director
         CompoundFileDamaged: a sector number points outside the file, a chain loops, or the header is wrong.
     """
     header = source.read(512)
-    if len(header) < 512 or not header.startswith(_SIGNATURE):  # noqa: PLR2004 - header size, MS-CFB 2.2
+    if len(header) < 512 or not header.startswith(SIGNATURE):  # noqa: PLR2004 - header size, MS-CFB 2.2
         raise CompoundFileDamaged("no compound file header")
     (shift,) = struct.unpack_from("<H", header, 30)
     if shift not in {9, 12}:

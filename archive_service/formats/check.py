@@ -17,11 +17,13 @@ from typing import Final
 
 from archive_service.dossier import Component, Origin, Role
 from archive_service.errors import StoreUnavailable
+from archive_service.formats import cfb
 from archive_service.formats.container import check_zip
 from archive_service.formats.digitised import judge_image, judge_pdf
 from archive_service.formats.identify import OCTET_STREAM, Identification, identify
 from archive_service.formats.image import check_image
 from archive_service.formats.limits import DEFAULT, Limits
+from archive_service.formats.media import check_media
 from archive_service.formats.office import check_compound, check_package
 from archive_service.formats.pdf import check_pdf, check_streams
 from archive_service.formats.pdfa import check_claim
@@ -174,8 +176,12 @@ def _check_structure(
             check_image(path, notes, limits, decode=depth is Depth.FULL)
             if is_digitised(component):
                 judge_image(mime, policy.digitised, notes)
+        elif mime.startswith(("audio/", "video/")):
+            check_media(path, mime, policy.media, notes, limits)
         elif mime in _BY_MIME:
             _BY_MIME[mime](path, notes, limits)
+        elif _is_compound(path):
+            check_compound(path, notes, limits)
         else:
             _by_family(path, mime, notes, limits)
     except OSError as exc:
@@ -203,6 +209,11 @@ def _pdf(
             notes.skipped("PDF/A claim", "not tested at this depth")
 
 
+def _is_compound(path: Path) -> bool:
+    with path.open("rb") as source:
+        return source.read(len(cfb.SIGNATURE)) == cfb.SIGNATURE
+
+
 def _by_family(path: Path, mime: str, notes: Notes, limits: Limits) -> None:
     if mime.startswith(("application/vnd.openxmlformats", "application/vnd.oasis")) or "macroenabled" in mime:
         check_package(path, notes, limits)
@@ -220,10 +231,4 @@ _BY_MIME: Final[Mapping[str, Callable[[Path, Notes, Limits], None]]] = {
     "application/xml": check_xml,
     "application/json": check_json,
     "application/zip": check_zip,
-    "application/msword": check_compound,
-    "application/vnd.ms-excel": check_compound,
-    "application/vnd.ms-powerpoint": check_compound,
-    "application/x-ole-storage": check_compound,
-    "application/cdfv2": check_compound,
-    "application/encrypted": check_compound,
 }

@@ -163,13 +163,11 @@ def _listed(descriptor: Any) -> bool:
 
 def _truetype(font: Any, descriptor: Any) -> Iterator[Problem]:
     symbolic = int(descriptor.get("/Flags", 0)) & _SYMBOLIC
-    encoding = font.get("/Encoding")
+    encoding: Any = font.get("/Encoding")
     if symbolic and encoding is not None:
         yield "6.3.7", "a symbolic TrueType font with an encoding"
     elif not symbolic:
-        base: Any = encoding
-        if isinstance(encoding, pikepdf.Dictionary):
-            base = encoding.get("/BaseEncoding")
+        base = encoding.get("/BaseEncoding") if isinstance(encoding, pikepdf.Dictionary) else encoding
         if str(base) not in {"/MacRomanEncoding", "/WinAnsiEncoding"}:
             yield "6.3.7", "a TrueType font that is neither symbolic nor in a standard encoding"
 
@@ -179,14 +177,14 @@ def _composite(font: Any, part: int) -> Iterator[Problem]:
     if not isinstance(descendants, pikepdf.Array) or not len(descendants):
         yield "6.3.3", "a composite font without descendant"
         return
-    descendant = descendants[0]
+    descendant: Any = descendants[0]
     descriptor = descendant.get("/FontDescriptor")
     if not _embedded(descriptor):
         yield "6.3.4", "a font that is not embedded"
         return
     if descendant.get("/Subtype") == "/CIDFontType2" and descendant.get("/CIDToGIDMap") is None:
         yield "6.3.3.2", "a CIDFont without CIDToGIDMap"
-    encoding = font.get("/Encoding")
+    encoding: Any = font.get("/Encoding")
     if isinstance(encoding, pikepdf.Stream):
         yield from _compatible(encoding.get("/CIDSystemInfo"), descendant.get("/CIDSystemInfo"))
     elif str(encoding) not in _PREDEFINED_CMAPS and part == 1:

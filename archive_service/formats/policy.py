@@ -11,7 +11,6 @@ from datetime import date
 from enum import StrEnum
 from functools import cache, cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 from archive_service.digests import Digest, digest_bytes
@@ -217,8 +216,7 @@ def _policy(raw: Mapping[str, Any], digest: Digest) -> FormatPolicy:
         mark=raw["mark"],
         unlisted=Treatment(raw["unlisted"]),
         depth=Depth(raw["depth"]),
-        severity=MappingProxyType(
-            {code: None if value == _OFF else Severity(value) for code, value in raw.get("severity", {}).items()}
+        severity={code: None if value == _OFF else Severity(value) for code, value in raw.get("severity", {}.items()}
         ),
         rules=tuple(_rule(row) for row in raw["format"]),
         digitised=_digitised(raw["digitised"]),
@@ -252,9 +250,7 @@ def _digitised(raw: Mapping[str, Any]) -> DigitisedRule:
         dpi_tolerance=int(raw["dpi_tolerance"]),
         dpi_images=int(raw["dpi_images"]),
         image_formats=frozenset(raw["image_formats"]),
-        dpi_by_title=MappingProxyType(
-            {int(dpi): tuple(w.casefold() for w in words) for dpi, words in by_title.items()}
-        ),
+        dpi_by_title={int(dpi): tuple(w.casefold() for w in words) for dpi, words in by_title.items()},
         basis=raw["basis"],
         mark=raw["mark"],
     )

@@ -1,4 +1,4 @@
-"""A real clamd with a signature database of our own: one MD5 line for the EICAR test file, which is built from parts."""
+"""A real clamd with a signature database of our own: one line for the EICAR test file, which is built from parts."""
 
 import hashlib
 import shutil
