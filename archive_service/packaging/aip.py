@@ -177,7 +177,7 @@ class _Builder:
             id="ID-root-doc-1",
             href=layout.DOCUMENTATION,
             entry=self._add(layout.DOCUMENTATION, text.encode()),
-            media_type="text/plain",
+            media_type="text/markdown",
         )
         return schemas, documentation
 
@@ -270,25 +270,26 @@ def _described(docs: Sequence[AipEntry]) -> Iterator[MetadataReference]:
 
 
 _DOCUMENTATION: Final = """\
-GÓI TIN LƯU TRỮ HỒ SƠ (AIP_hoso, Thông tư 05/2025/TT-BNV)
+# Gói tin lưu trữ hồ sơ (AIP_hoso, Thông tư 05/2025/TT-BNV)
 
-Mã hồ sơ: {code}
-Định danh gói: {urn}
-Cấu trúc: E-ARK CSIP {csip}
+- Mã hồ sơ: {code}
+- Định danh gói: {urn}
+- Cấu trúc: E-ARK CSIP {csip}
 
-METS.xml                                  mục lục của gói, mã băm SHA-256 của từng tệp
-metadata/descriptive/EAD.xml              18 trường thông tin của hồ sơ
-metadata/preservation/PREMIS.xml          sự kiện, tác nhân, nguồn gốc
-metadata/other/dossier.json               dữ liệu hồ sơ đúng như khi nhận
-metadata/other/                           kết quả kiểm tra, báo cáo chữ ký số, thời hạn bảo quản, thông tin tiếp nhận
-metadata/other/validation/                chứng thư số, CRL, OCSP, dấu thời gian dùng khi kiểm tra chữ ký
-representations/rep1/data/                tài liệu, giữ nguyên từng bit
-representations/rep1/metadata/            thông tin từng tài liệu (EAD_doc) và PREMIS của tệp
-schemas/                                  lược đồ XML của các tệp trên
+Nội dung:
 
-ARCHIVAL INFORMATION PACKAGE OF AN ADMINISTRATIVE-PROCEDURE DOSSIER
+- METS.xml: mục lục của gói, mã băm SHA-256 của từng tệp
+- metadata/descriptive/EAD.xml: 18 trường thông tin của hồ sơ
+- metadata/preservation/PREMIS.xml: sự kiện, tác nhân, nguồn gốc
+- metadata/other/dossier.json: dữ liệu hồ sơ đúng như khi nhận
+- metadata/other: kết quả kiểm tra, báo cáo chữ ký số, thời hạn bảo quản, thông tin tiếp nhận
+- metadata/other/validation: chứng thư số, CRL, OCSP, dấu thời gian dùng khi kiểm tra chữ ký
+- representations/rep1/data: tài liệu, giữ nguyên từng bit
+- representations/rep1/metadata: thông tin từng tài liệu (EAD_doc) và PREMIS của tệp
+- schemas: lược đồ XML của các tệp trên
 
-METS.xml lists every file with its SHA-256.
-The documents in representations/rep1/data are the received ones, bit for bit.
-To check the package by hand: compare each digest in METS.xml and representations/rep1/METS.xml with the files.
+# Archival information package of an administrative-procedure dossier
+
+METS.xml lists every file with its SHA-256. The documents in representations/rep1/data are the received ones, bit for
+bit. To check the package by hand, compare each digest in METS.xml and representations/rep1/METS.xml with the files.
 """
