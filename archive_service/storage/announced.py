@@ -30,8 +30,10 @@ class AnnouncedSource:
         for chunk in self.chunks():
             part += chunk
             while len(part) >= part_bytes:
-                yield bytes(part[:part_bytes])
+                with memoryview(part) as whole, whole[:part_bytes] as first:
+                    body = bytes(first)
                 del part[:part_bytes]
+                yield body
         if part:
             yield bytes(part)
 

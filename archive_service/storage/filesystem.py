@@ -3,7 +3,7 @@
 Layout below the root:
 
     objects/aip/@1f0/1f0c…/1.zip        the bytes, read-only; the path is the key
-    locks/aip/@1f0/1f0c…/1.zip.json     retain-until and legal hold, only where one was ever set
+    locks/aip/@1f0/1f0c…/1.zip@lock     retain-until and legal hold, only where one was ever set
     .lock                               serialises changes of locks and deletions between processes
 
 A part of 16 or more characters gets a fan-out folder `@` + its first three characters before it, so that millions of
@@ -58,6 +58,9 @@ FAN_OUT_FROM_CHARACTERS: Final = 16
 """Parts at least this long are ids or digests and numerous; shorter ones ("aip", "1.zip") are names and few."""
 FAN_OUT_CHARACTERS: Final = 3
 """4,096 folders for hex ids: ten million records make 2,400 entries in each."""
+
+LOCK_SUFFIX: Final = "@lock"
+"""Cannot be the end of a key either: the lock of one key is never in the way of another."""
 
 _NOT_THERE: Final = {errno.ENOENT, errno.ENOTDIR}
 _NO_LOCK: Final = ObjectLock(retain_until=None, legal_hold=False)
@@ -221,7 +224,7 @@ class FilesystemStore:
         return durable.safe_join(self._objects, _fanned_out(store_key(key)))
 
     def _lock_path(self, key: StoreKey) -> Path:
-        return durable.safe_join(self._locks, _fanned_out(store_key(key)) + ".json")
+        return durable.safe_join(self._locks, _fanned_out(store_key(key)) + LOCK_SUFFIX)
 
     def _status(self, key: StoreKey) -> StoredObject:
         with self._missing(key):

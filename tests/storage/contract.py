@@ -6,6 +6,7 @@ Real servers keep locked objects for good, so every test uses keys of its own.
 import errno
 import io
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, BinaryIO
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import pytest
 
 from archive_service import clock
+from archive_service.digests import digest_stream
 from archive_service.errors import (
     DigestMismatch,
     Retained,
@@ -21,7 +23,7 @@ from archive_service.errors import (
     StoreUnavailable,
     UnsafeKey,
 )
-from archive_service.storage.port import ReadBackOutcome, Store, StoredObject, StoreKey, store_key
+from archive_service.storage.port import ReadBackOutcome, Store, StoredObject, StoreKey, read_back, store_key
 from tests.storage.content import DISPOSITION, LARGE_BYTES, Content, check, content, fresh_key, put
 
 if TYPE_CHECKING:
@@ -48,6 +50,24 @@ class _Broken(io.RawIOBase):
             raise OSError(errno.EIO, "Input/output error")
         view[: len(chunk)] = chunk
         return len(chunk)
+
+
+class Zeros(io.RawIOBase):
+    """A large source that takes no memory."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__()
+        self._left = size_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer).cast("B")
+        count = min(len(view), self._left)
+        view[:count] = bytes(count)
+        self._left -= count
+        return count
 
 
 def _nothing_is_stored(store: Store, key: StoreKey) -> None:
@@ -163,6 +183,19 @@ class StoreContract:
             winners = [what for what in pool.map(write, range(6)) if what is not None]
         assert len(winners) == 1
         assert check(store, key, winners[0]).outcome is ReadBackOutcome.INTACT
+
+    def test_memory_is_flat_whatever_the_size(self, store: Store) -> None:
+        key, size_bytes = fresh_key(), 160 * 1024 * 1024
+        digest, _size = digest_stream(io.BufferedReader(Zeros(size_bytes)))
+        tracemalloc.start()
+        try:
+            store.put(key, io.BufferedReader(Zeros(size_bytes)), expected=digest, size_bytes=size_bytes)
+            found = read_back(store, key, expected=digest, size_bytes=size_bytes)
+            _now, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert found.outcome is ReadBackOutcome.INTACT
+        assert peak_bytes < 64 * 1024 * 1024
 
     # -- open, stat, list
 

@@ -205,6 +205,13 @@ def test_locks_of_different_time_zones_compare_as_moments(store: FilesystemStore
     assert store.lock(key).retain_until == datetime(2039, 12, 31, 23, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("other", ["a.json/b", "a.lock/b", "a-lock", "alock"])
+def test_the_lock_of_one_key_is_not_in_the_way_of_another(store: FilesystemStore, other: str) -> None:
+    put(store, store_key("a"), content(), retain_until=datetime(2040, 1, 1, tzinfo=UTC))
+    put(store, store_key(other), content(), retain_until=datetime(2041, 1, 1, tzinfo=UTC))
+    assert store.lock(store_key("a")).retain_until == datetime(2040, 1, 1, tzinfo=UTC)
+
+
 def _toggle(root: Path, key: StoreKey, times: int) -> None:
     store = FilesystemStore("kho-1", root)
     for number in range(times):
