@@ -216,8 +216,7 @@ def _policy(raw: Mapping[str, Any], digest: Digest) -> FormatPolicy:
         mark=raw["mark"],
         unlisted=Treatment(raw["unlisted"]),
         depth=Depth(raw["depth"]),
-        severity={code: None if value == _OFF else Severity(value) for code, value in raw.get("severity", {}.items()}
-        ),
+        severity={code: None if value == _OFF else Severity(value) for code, value in raw.get("severity", {}).items()},
         rules=tuple(_rule(row) for row in raw["format"]),
         digitised=_digitised(raw["digitised"]),
         media=MediaRule(video_kbps=int(media["video_kbps"]), audio_kbps=int(media["audio_kbps"])),
