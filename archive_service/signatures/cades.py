@@ -25,7 +25,7 @@ from archive_service.signatures.report import (
     SignatureReport,
     SubIndication,
 )
-from archive_service.signatures.timestamps import judge_token, token_key
+from archive_service.signatures.timestamps import JudgedToken, judge_token, token_key
 
 MAX_CMS_BYTES: Final = 256 * 1024 * 1024
 """A CMS file is parsed in memory; larger enveloping files are reported as not checked."""
@@ -187,11 +187,10 @@ def _signed(view: SignerView, name: str, content: _Content, *, stamped: bool, ca
         )
         for token in signed_data_of.timestamp_tokens(view.signer_info, signed=False)
     )
-    digest_of = content.digest_of
-    content_tokens = tuple(
-        judge_token(token, digest_of, case, kind="content")
-        for token in (signed_data_of.timestamp_tokens(view.signer_info, signed=True) if digest_of else ())
-    )
+    content_tokens: tuple[JudgedToken, ...] = ()
+    if content.digest_of is not None:
+        stamps = signed_data_of.timestamp_tokens(view.signer_info, signed=True)
+        content_tokens = tuple(judge_token(token, content.digest_of, case, kind="content") for token in stamps)
     return Signed(
         kind=SignatureKind.CADES,
         sub_filter=str(view.signed_data["encap_content_info"]["content_type"].native),

@@ -4,9 +4,10 @@ Path building is ours and bounded; validating a path (RFC 5280, revocation, algo
 """
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -82,7 +83,7 @@ class ChainVerdict:
     """DER, leaf first, anchor last; a path that was found but does not hold is given too."""
     judged_for: datetime
     """The time at which the path was found to hold or not."""
-    revocation: RevocationSummary = RevocationSummary(state=RevocationState.UNKNOWN)
+    revocation: RevocationSummary = field(default_factory=lambda: RevocationSummary(state=RevocationState.UNKNOWN))
     reasons: tuple[Reason, ...] = ()
     remarks: tuple[Reason, ...] = ()
 
@@ -126,7 +127,7 @@ def _name(der: bytes) -> str:
 
 
 def _day(der: bytes) -> str:
-    return parse_certificate(der).not_valid_after.date().isoformat()
+    return str(parse_certificate(der).not_valid_after.date())
 
 
 def _judge_at(leaf: x509.Certificate, purpose: Purpose, moment: datetime, case: Circumstances) -> ChainVerdict:
@@ -144,7 +145,9 @@ def _judge_at(leaf: x509.Certificate, purpose: Purpose, moment: datetime, case: 
 
 def _no_path(leaf: x509.Certificate, moment: datetime, case: Circumstances) -> ChainVerdict:
     issuer = name_text(leaf.issuer)
-    known = any(entry.certificate.subject == leaf.issuer for entry in case.trust.anchors)
+    issuers = {leaf.issuer.hashable, *(parse_certificate(der).issuer.hashable for der in case.evidence.certificates)}
+    idle = {entry.der for entry in case.trust.anchors} - {entry.der for entry in case.trust.anchors_at(moment)}
+    known = any(parse_certificate(der).subject.hashable in issuers for der in idle)
     code = "ANCHOR_NOT_EFFECTIVE" if known else "NO_PATH"
     return ChainVerdict(
         sub_indication=SubIndication.NO_CERTIFICATE_CHAIN_FOUND,
@@ -236,7 +239,7 @@ def _status(path: tuple[bytes, ...], moment: datetime, case: Circumstances) -> R
 
 def _revoked(path: tuple[bytes, ...], moment: datetime, case: Circumstances) -> ChainVerdict | None:
     """Returns a verdict when any authentic evidence says that a certificate of the path was revoked by `moment`."""
-    for position, (der, issuer) in enumerate(zip(path, path[1:], strict=False)):
+    for position, (der, issuer) in enumerate(itertools.pairwise(path)):
         certificate = parse_certificate(der)
         found = revocation.statements(certificate, parse_certificate(issuer), case.evidence)
         state = revocation.summary(certificate, found, moment)
@@ -357,7 +360,7 @@ def _context(path: tuple[bytes, ...], purpose: Purpose, moment: datetime, case: 
         revinfo_policy=CertRevTrustPolicy(revocation_checking_policy=_rules(purpose, case.policy)),
         algorithm_usage_policy=DatedAlgorithmPolicy(case.policy),
     )
-    crls, ocsps = _usable_revocation(path, moment, case)
+    crls, ocsps = _usable_revocation(path, case)
     handlers = bootstrap_validation_data_handlers(
         fetchers=None,
         crls=[DatedCrl(parse_crl(der)) for der in crls],
@@ -378,9 +381,7 @@ def _manager(anchors: tuple[bytes, ...]) -> SimpleTrustManager:
     return SimpleTrustManager.build(trust_roots=[parse_certificate(der) for der in anchors])
 
 
-def _usable_revocation(
-    path: tuple[bytes, ...], moment: datetime, case: Circumstances
-) -> tuple[list[bytes], list[bytes]]:
+def _usable_revocation(path: tuple[bytes, ...], case: Circumstances) -> tuple[list[bytes], list[bytes]]:
     """Returns the CRLs and OCSP responses that may be relied on.
 
     Left out: what was issued after the leaf expired (authorities drop expired certificates from their lists) and what is signed by an

@@ -173,7 +173,8 @@ def _examine(entry: _Found, reader: PdfFileReader, stream: BinaryIO) -> None:
         if reader.xrefs.total_revisions > MAX_REVISIONS:
             entry.reasons.append(Reason(code="TOO_MANY_REVISIONS"))
             return
-        embedded.compute_integrity_info()
+        analysed: Any = embedded  # pyHanko leaves this method untyped
+        analysed.compute_integrity_info()
         entry.changes = _changes(embedded, entry.reasons)
         if entry.coverage is not SignatureCoverageLevel.ENTIRE_FILE and _unaccounted_tail(embedded, reader, stream):
             entry.changes = ChangesAfterSigning.SUSPICIOUS

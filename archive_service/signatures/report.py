@@ -6,7 +6,7 @@ question asked twenty years later is the same question (R030, R032, R145).
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -256,7 +256,7 @@ class SignatureReport:
 
     def as_json(self) -> dict[str, Any]:
         """Returns the JSON form: a superset of the keys of DESIGN section 5; times are ISO 8601 UTC."""
-        plain = {name: _plain(value) for name, value in asdict(self, dict_factory=dict).items()}
+        plain = {part.name: _plain(getattr(self, part.name)) for part in fields(self)}
         plain["reasons"] = [reason.as_json() for reason in self.reasons]
         plain["remarks"] = [remark.as_json() for remark in self.remarks]
         for summary, stamp in zip(plain["timestamps"], self.timestamps, strict=True):
@@ -323,6 +323,8 @@ def _plain(value: Any) -> Any:  # JSON values are Any by nature
         return _iso(value)
     if isinstance(value, StrEnum):
         return value.value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):

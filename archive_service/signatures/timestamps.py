@@ -83,7 +83,7 @@ def judge_token(
     return _judged(token, kind, when, authority, chain.sub_indication, reasons, chain)
 
 
-def _judged(  # noqa: PLR0913, PLR0917 - the parts of one summary
+def _judged(
     token: cms.SignedData,
     kind: str,
     when: datetime | None,

@@ -153,10 +153,9 @@ def certificates_in(content: bytes) -> list[bytes]:
     Raises:
         ValueError: none found, or one is malformed.
     """
+    found = [content]
     if pem.detect(content):
         found = [der for kind, _, der in pem.unarmor(content, multiple=True) if kind == "CERTIFICATE"]
-    else:
-        found = [content]
     if not found:
         raise ValueError("no certificate in the file")
     for der in found:

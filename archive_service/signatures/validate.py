@@ -33,7 +33,7 @@ class KnownExistence:
     """What the proof is, for people."""
 
 
-def validate_file(  # noqa: PLR0913 - the question has these parts
+def validate_file(
     path: Path,
     *,
     mime: str,

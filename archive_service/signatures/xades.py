@@ -143,8 +143,6 @@ def _signed_properties(signature: Element, references: tuple[Reference, ...]) ->
 def _covers_everything(signature: Element, content: list[Reference]) -> bool:
     """Returns whether no element outside the references and outside signatures carries anything of its own."""
     covered = {r.element for r in content if r.element is not None}
-    if not covered:
-        return True  # only files outside: the XML holds nothing but the signature, checked below for the rest
     root = signature.getroottree().getroot()
     return _carries_nothing(root, covered)
 
@@ -178,7 +176,7 @@ def _claimed(properties: Element | None) -> datetime | None:
     if not text:
         return None
     try:
-        claimed = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+        claimed = datetime.fromisoformat(text.strip())
     except ValueError:
         return None
     return claimed if claimed.tzinfo else None

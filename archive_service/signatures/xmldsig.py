@@ -85,7 +85,7 @@ class XmlSignature:
     signature_value: bytes
 
 
-def parse(path: Path) -> etree._ElementTree:  # noqa: SLF001
+def parse(path: Path) -> etree._ElementTree:
     """Returns the parsed document; no entity, no network, no DTD is ever followed.
 
     Raises:
@@ -111,7 +111,7 @@ def parse(path: Path) -> etree._ElementTree:  # noqa: SLF001
     return tree
 
 
-def signatures_in(tree: etree._ElementTree) -> list[Element]:  # noqa: SLF001
+def signatures_in(tree: etree._ElementTree) -> list[Element]:
     """Returns the ds:Signature elements that sign, counter-signatures included, in document order."""
     return list(tree.getroot().iter(f"{{{DS}}}Signature"))
 
@@ -185,12 +185,8 @@ def _certificates(signature: Element) -> Iterator[bytes]:
 def _signing_certificate(signature: Element, certificates: tuple[bytes, ...]) -> x509.Certificate | None:
     """Returns the certificate the signature names: by the XAdES digest, else the one that issued none of the others."""
     wanted = {
-        (
-            _attribute(digest.find("ds:DigestMethod", NS), "Algorithm"),
-            _base64(digest.findtext("ds:DigestValue", None, NS)),
-        )
-        for digest in signature.iterfind(".//xades:SignedSignatureProperties//xades:CertDigest", NS)
-        if digest.find("ds:DigestMethod", NS) is not None
+        (_attribute(_only(named, "ds:DigestMethod"), "Algorithm"), _base64(named.findtext("ds:DigestValue", None, NS)))
+        for named in signature.iterfind(".//xades:SignedSignatureProperties//xades:CertDigest", NS)
     }
     for der in certificates:
         if any(hashlib.new(_digest_name(uri), der).digest() == value for uri, value in wanted):
@@ -227,9 +223,10 @@ def _reference(reference: Element, signature: Element, siblings: Mapping[str, Pa
     transforms = reference.findall("ds:Transforms/ds:Transform", NS)
     if len(transforms) > MAX_TRANSFORMS:
         raise XmlSignatureUnreadableError(f"{len(transforms)} transforms")
-    common = {"uri": uri, "kind": reference.get("Type") or "", "digest": algorithm}
     if uri and not uri.startswith("#"):
-        return _external(uri, transforms, algorithm, expected, siblings, common)
+        if transforms:
+            raise XmlSignatureUnreadableError("transforms on a detached file are not supported")
+        return _external(reference, uri, algorithm, expected, siblings)
     target, whole = _resolve(uri, signature)
     matches = hashlib.new(algorithm, _transform(target, signature, transforms, document=not uri)).digest() == expected
     later = False
@@ -237,35 +234,35 @@ def _reference(reference: Element, signature: Element, siblings: Mapping[str, Pa
         alone = _without(target, list(target.iter(f"{{{DS}}}Signature")))
         later = hashlib.new(algorithm, _transform(alone, signature, transforms, document=not uri)).digest() == expected
     return Reference(
+        uri=uri,
+        kind=reference.get("Type") or "",
+        digest=algorithm,
         target="document" if whole else f"{uri} {etree.QName(target).localname}",
         matches=matches or later,
         added_later=later,
         whole_document=whole,
         element=target,
-        **common,
     )
 
 
-def _external(  # noqa: PLR0913, PLR0917
-    uri: str,
-    transforms: list[Element],
-    algorithm: str,
-    expected: bytes,
-    siblings: Mapping[str, Path],
-    common: dict[str, str],
-) -> Reference:
+def _external(reference: Element, uri: str, algorithm: str, expected: bytes, siblings: Mapping[str, Path]) -> Reference:
     """A detached reference: only to a file handed over as sibling, never fetched."""
     name = unquote(uri).removeprefix("./")
     target = siblings.get(name) or next((path for key, path in siblings.items() if Path(key).name == name), None)
-    if target is None:
-        return Reference(target=name, matches=False, whole_document=False, found=False, **common)
-    if transforms:
-        raise XmlSignatureUnreadableError("transforms on a detached file are not supported")
     state = hashlib.new(algorithm)
-    with target.open("rb") as stream:
-        for chunk in chunks(stream):
-            state.update(chunk)
-    return Reference(target=name, matches=state.digest() == expected, whole_document=True, **common)
+    if target is not None:
+        with target.open("rb") as stream:
+            for chunk in chunks(stream):
+                state.update(chunk)
+    return Reference(
+        uri=uri,
+        kind=reference.get("Type") or "",
+        digest=algorithm,
+        target=name,
+        matches=target is not None and state.digest() == expected,
+        whole_document=target is not None,
+        found=target is not None,
+    )
 
 
 def _resolve(uri: str, signature: Element) -> tuple[Element, bool]:

@@ -15,7 +15,7 @@ def trust_of(world: World) -> TrustStore:
     return store.with_material(intermediates=[world.issuing.der], crls=[], ocsps=[])
 
 
-def check(  # noqa: PLR0913
+def check(
     folder: Path,
     content: bytes,
     world: World,
