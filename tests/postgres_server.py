@@ -85,7 +85,12 @@ def running_server() -> Iterator[PostgresServer]:
     """
     given = os.environ.get("ARCHIVE_TEST_POSTGRES_URL")
     if given:
-        yield PostgresServer(make_url(given).set(drivername="postgresql+psycopg"))
+        url = make_url(given)
+        try:
+            psycopg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False)).close()
+        except psycopg.OperationalError as exc:
+            raise NoServerError(f"ARCHIVE_TEST_POSTGRES_URL: {exc}".strip().replace("\n", " ")) from exc
+        yield PostgresServer(url.set(drivername="postgresql+psycopg"))
         return
     tried: list[str] = []
     for programs in (_debian_programs(), _wheel_programs()):
