@@ -26,6 +26,9 @@ _FONT_FOLDERS: Final = [str(package.ROOT / "files") for package in (fontpkg_noto
 SCAN_PPI: Final = 200
 """Least resolution of a digitised administrative paper (TT 05/2025 Điều 8)."""
 
+_QR_MASK: Final = 3
+"""Fixed: any of the eight masks is valid, and trying them all costs more than setting the page."""
+
 
 class Typesetter:
     """A typst compiler with its fonts loaded once and a scratch folder for scanned pictures."""
@@ -112,7 +115,7 @@ def scribble(name: str) -> str:
 
 def qr(*parts: str) -> str:
     """Returns a QR code (TCVN 7322:2009, error level Q) of `parts` joined by "|", as SVG (R113)."""
-    code = segno.make("|".join(parts), error="q", micro=False)
+    code = segno.make("|".join(parts), error="q", micro=False, mask=_QR_MASK)
     out = io.BytesIO()
     code.save(out, kind="svg", scale=4, border=1, xmldecl=False)
     return out.getvalue().decode()

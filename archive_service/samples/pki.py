@@ -214,22 +214,19 @@ class TestPki:
     def write_trust(self, folder: Path) -> list[Path]:
         """Writes the trusted roots as `folder/<scheme>/root.pem`; the untrusted scheme is left out.
 
-        Beside each root go the revocation lists current at the PKI's time (`crls/*.crl`, DER), for checks without a
+        The revocation lists current at the PKI's time go into `folder/revocation/*.crl` (DER), for checks without a
         network of signatures that carry no revocation evidence of their own.
         """
-        written: list[Path] = []
+        files: dict[str, bytes] = {}
         for scheme in TRUSTED_SCHEMES:
-            files = {
-                "root.pem": self.roots[scheme].certificate.public_bytes(serialization.Encoding.PEM),
-                "crls/issuing.crl": self.crl(scheme, at=self.at),
-                "crls/root.crl": self.crl(scheme, at=self.at, of_root=True),
-            }
-            for name, content in files.items():
-                path = folder / scheme.value / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-                written.append(path)
-        return written
+            files[f"{scheme}/root.pem"] = self.roots[scheme].certificate.public_bytes(serialization.Encoding.PEM)
+            files[f"revocation/{scheme}-issuing.crl"] = self.crl(scheme, at=self.at)
+            files[f"revocation/{scheme}-root.crl"] = self.crl(scheme, at=self.at, of_root=True)
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return [folder / name for name in files]
 
     # ------------------------------------------------------------ making certificates
 

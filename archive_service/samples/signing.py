@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from asn1crypto import algos, cms, core, crl, ocsp, tsp
 from asn1crypto import x509 as asn1_x509
@@ -77,7 +78,7 @@ class _FixedSigner(Signer):
     def __init__(self, identity: Identity) -> None:
         registry = SimpleCertificateStore()  # type: ignore[no-untyped-call]  # pyHanko leaves it untyped
         registry.register_multiple(_issuers(identity))
-        super().__init__(signing_cert=identity.asn1, cert_registry=registry, embed_roots=False)
+        super().__init__(signing_cert=_asn1(identity.certificate), cert_registry=registry, embed_roots=False)
         self._identity = identity
 
     async def async_sign_raw(self, data: bytes, digest_algorithm: str, dry_run: bool = False) -> bytes:  # noqa: ARG002, FBT001, FBT002 - pyHanko's signature
@@ -97,7 +98,7 @@ class FixedTimeStamper(TimeStamper):
         return tsp.TimeStampResp({"status": {"status": "granted"}, "time_stamp_token": self._token(req)})
 
     def _token(self, req: tsp.TimeStampReq) -> cms.ContentInfo:
-        certificate = self._authority.asn1
+        certificate = _asn1(self._authority.certificate)
         imprint = req["message_imprint"]
         info = tsp.TSTInfo(
             {
@@ -140,7 +141,9 @@ class FixedTimeStamper(TimeStamper):
                 "signer_infos": [signer],
             }
         )
-        return cms.ContentInfo({"content_type": "signed_data", "content": signed})
+        token = cms.ContentInfo({"content_type": "signed_data", "content": signed})
+        # read back: asn1crypto encodes what was built in memory again at every level above it, which takes seconds
+        return cms.ContentInfo.load(token.dump())
 
 
 def sign_pdf(content: bytes, signings: Sequence[Signing], *, pki: TestPki) -> bytes:
@@ -185,7 +188,12 @@ def _with_evidence(content: bytes, signing: Signing, pki: TestPki) -> bytes:
     identity, scheme = signing.identity, signing.identity.scheme
     writer = FixedIdWriter(io.BytesIO(content))
     responder, stamper = pki.ocsp_responders[scheme], pki.tsa[scheme]
-    certificates = [identity.asn1, stamper.asn1, responder.asn1, *(_asn1(issuer) for issuer in identity.chain)]
+    certificates = [
+        _asn1(identity.certificate),
+        _asn1(stamper.certificate),
+        _asn1(responder.certificate),
+        *(_asn1(issuer) for issuer in identity.chain),
+    ]
     DocumentSecurityStore.supply_dss_in_writer(
         writer,
         None,
@@ -207,5 +215,6 @@ def _issuers(identity: Identity) -> list[asn1_x509.Certificate]:
     return [_asn1(certificate) for certificate in identity.chain if certificate.subject != certificate.issuer]
 
 
+@lru_cache(maxsize=256)
 def _asn1(certificate: x509.Certificate) -> asn1_x509.Certificate:
     return asn1_x509.Certificate.load(certificate.public_bytes(Encoding.DER))
