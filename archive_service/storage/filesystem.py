@@ -359,8 +359,9 @@ class _ObjectReader(io.RawIOBase):
         return self._position - self._start
 
     def close(self) -> None:
-        self._raw.close()
         super().close()
+        with durable.os_errors("close", self._key):
+            self._raw.close()
 
 
 def _fanned_out(key: StoreKey) -> str:

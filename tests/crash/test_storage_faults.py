@@ -50,6 +50,10 @@ def _after_put_locked(folder: Path, *, acknowledged: bool) -> None:
             operations.delete(folder)
 
 
+def _after_put_again(folder: Path, *, acknowledged: bool) -> None:  # noqa: ARG001 - it was there before
+    _after_put(folder, acknowledged=True)
+
+
 def _after_hold(folder: Path, *, acknowledged: bool) -> None:
     held = FilesystemStore("kho-1", folder).lock(operations.KEY).legal_hold
     assert held or not acknowledged
@@ -71,6 +75,7 @@ def _after_receive(folder: Path, *, acknowledged: bool) -> None:
 
 AFTER: dict[str, Callable[..., None]] = {
     "put": _after_put,
+    "put_again": _after_put_again,
     "put_locked": _after_put_locked,
     "hold": _after_hold,
     "delete": _after_delete,
@@ -111,6 +116,15 @@ def _no_leftovers(operation: str, folder: Path) -> None:
     else:
         FilesystemStore("kho-1", folder).sweep_unfinished(older_than=later)
     assert list(folder.rglob(".tmp-*")) == []
+
+
+def test_a_repeated_put_flushes_every_folder_again(rehearsal: strace.Rehearsal, tmp_path: Path) -> None:
+    folder = tmp_path / "kho"
+    operations.prepare("put_again", folder)
+    flushed = [arguments for call, arguments in rehearsal.calls_of("put_again", folder) if call.name == "fsync"]
+    part = operations.KEY.split("/")[1]
+    for path in ("objects", "objects/aip", f"objects/aip/@{part[:3]}", f"objects/aip/@{part[:3]}/{part}"):
+        assert any(f"<{folder}/{path}>" in arguments for arguments in flushed), f"{path} was not flushed"
 
 
 def test_the_order_of_a_put(rehearsal: strace.Rehearsal, tmp_path: Path) -> None:

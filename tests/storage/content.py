@@ -4,6 +4,7 @@ import io
 import random
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import BinaryIO
 from uuid import UUID, uuid4
 
@@ -33,6 +34,7 @@ class Content:
         return io.BytesIO(self.bytes_)
 
 
+@lru_cache(maxsize=8)
 def content(size_bytes: int = 70_000, *, seed: int = 1) -> Content:
     return Content(random.Random(seed).randbytes(size_bytes))  # noqa: S311 - repeatable, not secret
 

@@ -185,7 +185,7 @@ class StoreContract:
         assert check(store, key, winners[0]).outcome is ReadBackOutcome.INTACT
 
     def test_memory_is_flat_whatever_the_size(self, store: Store) -> None:
-        key, size_bytes = fresh_key(), 160 * 1024 * 1024
+        key, size_bytes = fresh_key(), 96 * 1024 * 1024
         digest, _size = digest_stream(io.BufferedReader(Zeros(size_bytes)))
         tracemalloc.start()
         try:

@@ -32,6 +32,11 @@ def put(folder: Path) -> None:
     FilesystemStore("kho-1", folder).put(KEY, io.BytesIO(BYTES), expected=DIGEST, size_bytes=len(BYTES))
 
 
+def put_again(folder: Path) -> None:
+    """A retry, after the first writer may have died just before its last flush."""
+    put(folder)
+
+
 def put_locked(folder: Path) -> None:
     FilesystemStore("kho-1", folder).put(
         KEY, io.BytesIO(BYTES), expected=DIGEST, size_bytes=len(BYTES), retain_until=UNTIL
@@ -52,7 +57,7 @@ def receive(folder: Path) -> None:
 
 
 OPERATIONS: Final[dict[str, Callable[[Path], None]]] = {
-    each.__name__: each for each in (put, put_locked, hold, delete, receive)
+    each.__name__: each for each in (put, put_again, put_locked, hold, delete, receive)
 }
 
 
@@ -62,7 +67,7 @@ def prepare(operation: str, folder: Path) -> None:
         StagingArea(folder)
         return
     FilesystemStore("kho-1", folder)
-    if operation in {"hold", "delete"}:
+    if operation in {"put_again", "hold", "delete"}:
         put(folder)
 
 
