@@ -142,6 +142,25 @@ def test_a_read_goes_on_where_the_connection_broke(proxy: FaultProxy, store: S3S
     assert check(store, key, what).outcome is INTACT
 
 
+def test_a_read_goes_on_in_the_version_it_began_with(
+    proxy: FaultProxy, store: S3Store, seaweed_server: seaweed.SeaweedServer
+) -> None:
+    put(store, key := fresh_key(), what := content(2_500_000))
+    numbers = itertools.count()
+
+    def choose(request: Request) -> Fault:
+        number = next(numbers) if request.method == "GET" else -1
+        if number == 1:  # somebody adds a version behind our back before the rest is fetched
+            admin_client(seaweed_server).put_object(
+                Bucket=LOCKED_BUCKET, Key=key, Body=content(2_500_000, seed=2).bytes_
+            )
+        return Fault(cut_answer_after_bytes=1_000_000) if number == 0 else Fault()
+
+    proxy.choose = choose
+    assert check(store, key, what).outcome is INTACT
+    assert len(store.versions(key)) == 2
+
+
 def test_a_read_that_always_breaks_could_not_be_checked(proxy: FaultProxy, store: S3Store) -> None:
     put(store, key := fresh_key(), what := content(2_500_000))
     proxy.choose = _always("GET", Fault(cut_answer_after_bytes=400_000))
