@@ -97,6 +97,14 @@ def identify(path: Path, *, name: str) -> Identification:
     return _combine(answer, libmagic_mime, [warning] if warning else [], extension, size)
 
 
+def load() -> None:
+    """Loads both sources of identification, whose first use costs time and address space (Go reserves much)."""
+    with tempfile.NamedTemporaryFile(suffix=".txt") as sample:
+        sample.write(b"a\n")
+        sample.flush()
+        identify(Path(sample.name), name="a.txt")
+
+
 _XML_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|!DOCTYPE\s+(?!html)|!--|[A-Za-z_])")
 _UTF16_XML: Final = (b"\xff\xfe<\0", b"\xfe\xff\0<", b"<\0?\0", b"\0<\0?")
 _CMS_PEM: Final = (b"-----BEGIN PKCS7-----", b"-----BEGIN CMS-----")

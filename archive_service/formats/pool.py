@@ -14,7 +14,7 @@ from archive_service.dossier import Component
 from archive_service.errors import StoreUnavailable
 from archive_service.findings import Finding
 from archive_service.formats.check import check_file
-from archive_service.formats.identify import Identification, extension_of
+from archive_service.formats.identify import Identification, extension_of, load
 from archive_service.formats.limits import DEFAULT, Limits
 from archive_service.formats.policy import FormatPolicy
 from archive_service.formats.report import FormatReport, shorten
@@ -37,7 +37,7 @@ class FormatPool:
     def __init__(self, *, workers: int, limits: Limits = DEFAULT) -> None:
         self._limits = limits
         self._free: SimpleQueue[LimitedWorker] = SimpleQueue()
-        self._all = [LimitedWorker(memory_limit_bytes=limits.memory_bytes) for _ in range(workers)]
+        self._all = [LimitedWorker(memory_limit_bytes=limits.memory_bytes, prepare=load) for _ in range(workers)]
         self._closing = threading.Lock()
         for worker in self._all:
             self._free.put(worker)

@@ -26,6 +26,10 @@ _GRACE_S: Final = 2.0
 """How long a killed process may take to go."""
 
 
+_START_S: Final = 60.0
+"""How long a new worker may take to be ready, on a machine under load."""
+
+
 class Outcome(StrEnum):
     """How a limited run ended."""
 
@@ -66,8 +70,10 @@ class LimitedWorker:
     Starting an interpreter costs about 0.1 s, so a caller with many files keeps a worker per thread.
     """
 
-    def __init__(self, *, memory_limit_bytes: int) -> None:
+    def __init__(self, *, memory_limit_bytes: int, prepare: Callable[[], None] | None = None) -> None:
         self._memory = memory_limit_bytes
+        self._prepare = prepare
+        """Run in the worker before its memory is limited: loads what reserves address space of its own."""
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
         self._lock = threading.Lock()
@@ -75,18 +81,15 @@ class LimitedWorker:
     def run(self, func: Callable[..., T], args: tuple[Any, ...], *, time_limit_s: float) -> Limited[T]:
         """Calls `func(*args)` in the worker."""
         with self._lock:
-            process, pipe = self._started()
             try:
+                pipe = self._started()
                 pipe.send((func, args))
                 if not pipe.poll(time_limit_s):
                     self._stop()
                     return Limited(outcome=Outcome.TIMEOUT, reason=f"{time_limit_s:g} s")
                 outcome, value = pipe.recv()
             except (EOFError, OSError):
-                process.join(_GRACE_S)
-                reason = _how_it_ended(process.exitcode)
-                self._stop()
-                return Limited(outcome=Outcome.CRASHED, reason=reason)
+                return Limited(outcome=Outcome.CRASHED, reason=self._reap())
             if outcome is Outcome.RAISED:
                 return Limited(outcome=outcome, reason=value)
             return Limited(outcome=Outcome.DONE, value=value)
@@ -96,16 +99,27 @@ class LimitedWorker:
         with self._lock:
             self._stop()
 
-    def _started(self) -> tuple[multiprocessing.process.BaseProcess, Connection]:
+    def _reap(self) -> str:
+        """Ends a worker that went away and says how it ended."""
+        reason = "no worker"
+        if self._process is not None:
+            self._process.join(_GRACE_S)
+            reason = _how_it_ended(self._process.exitcode)
+        self._stop()
+        return reason
+
+    def _started(self) -> Connection:
         if self._process is None or self._pipe is None or not self._process.is_alive():
             self._stop()
             context = multiprocessing.get_context("spawn")
             ours, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs, self._memory), daemon=True)
+            self._process = context.Process(target=_serve, args=(theirs, self._memory, self._prepare), daemon=True)
             self._process.start()
             theirs.close()
             self._pipe = ours
-        return self._process, self._pipe
+            if ours.poll(_START_S):  # the time limit is for the work, not for starting an interpreter
+                ours.recv()
+        return self._pipe
 
     def _stop(self) -> None:
         if self._pipe is not None:
@@ -123,13 +137,17 @@ def _how_it_ended(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def _serve(pipe: Connection, memory_limit_bytes: int) -> None:
+def _serve(pipe: Connection, memory_limit_bytes: int, prepare: Callable[[], None] | None) -> None:
     """The worker's loop: limited by the kernel, deaf to the terminal's interrupt, gone when its parent is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if prepare is not None:
+        prepare()
     with contextlib.suppress(ValueError, OSError):
         used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + memory_limit_bytes, used + memory_limit_bytes))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):
+        pipe.send("ready")
     while True:
         try:
             func, args = pipe.recv()

