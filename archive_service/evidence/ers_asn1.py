@@ -9,7 +9,8 @@ asn1crypto's own `tsp.EvidenceRecord` leaves out the chain level of ArchiveTimeS
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cache
+from typing import Final
 
 from asn1crypto import algos, cms, core, tsp
 
@@ -231,17 +232,25 @@ def sequence_forms(chains: Sequence[Chain]) -> tuple[bytes, ...]:
 
 
 def encode_timestamp(hash_name: str, tree: Sequence[Sequence[bytes]], token: bytes) -> bytes:
-    """Returns the DER of an ArchiveTimeStamp; the tree is always written (LESSONS 38)."""
-    fields: dict[str, Any] = {  # asn1crypto's native structures
-        "digest_algorithm": {"algorithm": hash_name},
-        "reduced_hashtree": [list(part) for part in tree],
-        "time_stamp": cms.ContentInfo.load(token),
-    }
-    return bytes(ArchiveTimeStampType(fields).dump())
+    """Returns the DER of an ArchiveTimeStamp around an encoded token; the tree is always written (LESSONS 38)."""
+    lists = b"".join(encode(SEQUENCE_TAG, b"".join(encode(b"\x04", value) for value in part)) for part in tree)
+    return encode(SEQUENCE_TAG, _tagged_algorithm(hash_name) + encode(b"\xa2", lists) + token)
+
+
+@cache
+def _tagged_algorithm(hash_name: str) -> bytes:
+    """Returns the digestAlgorithm field: AlgorithmIdentifier, implicitly tagged [0]."""
+    return b"\xa0" + bytes(algos.DigestAlgorithm({"algorithm": hash_name}).dump())[1:]
 
 
 def encode_record(chains: Sequence[Sequence[bytes]], hash_names: Sequence[str]) -> bytes:
     """Returns the DER of an EvidenceRecord of encoded archive time-stamps, chain by chain."""
-    algorithms = DigestAlgorithms([{"algorithm": name} for name in hash_names])
     sequence = encode(SEQUENCE_TAG, b"".join(encode(SEQUENCE_TAG, b"".join(chain)) for chain in chains))
-    return encode(SEQUENCE_TAG, core.Integer(1).dump() + algorithms.dump() + sequence)
+    return encode(SEQUENCE_TAG, _encoded_head(tuple(hash_names)) + sequence)
+
+
+@cache
+def _encoded_head(hash_names: tuple[str, ...]) -> bytes:
+    """Returns version 1 and digestAlgorithms."""
+    algorithms = DigestAlgorithms([{"algorithm": name} for name in hash_names])
+    return bytes(core.Integer(1).dump() + algorithms.dump())

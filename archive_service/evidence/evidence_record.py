@@ -16,6 +16,7 @@ Verifying is in evidence_record_verify.py; when to renew is planned in renewal.p
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from archive_service.digests import Digest, DigestAlgorithm
@@ -98,18 +99,23 @@ def _archive_timestamp(tree: HashTree, index: int, token: TimestampToken) -> byt
         raise EvidenceRecordInvalid(
             f"the token is over {token.hash_name}:{token.imprint.hex()}, the tree's root is {tree.root}"
         )
-    return encode_timestamp(tree.hash_name, tree.path(index), _embedded(token))
+    return encode_timestamp(tree.hash_name, tree.path(index), _embedded(token.encoded))
 
 
-def _embedded(token: TimestampToken) -> bytes:
-    """Returns the token in DER where its signature stays good: then every reader hashes the same bytes at renewal."""
-    normal = to_der(token.encoded)
-    if normal == token.encoded:
+@lru_cache(maxsize=16)
+def _embedded(encoded: bytes) -> bytes:
+    """Returns the token in DER where its signature stays good: then every reader hashes the same bytes at renewal.
+
+    Kept for the last few tokens, because all records of a batch carry the same one.
+    """
+    normal = to_der(encoded)
+    if normal == encoded:
         return normal
     try:
-        verify_token_signature(parse_token(normal), token.certificates)
+        token = parse_token(normal)
+        verify_token_signature(token, token.certificates)
     except EvidenceInvalid:
-        return token.encoded
+        return encoded
     return normal
 
 

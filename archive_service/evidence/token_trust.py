@@ -6,6 +6,7 @@ leaves the path good (soft fail), a list that names the certificate does not.
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -69,19 +70,28 @@ def _checked_path(
     from pyhanko_certvalidator import CertificateValidator, ValidationContext, errors
 
     name = signer.subject.human_friendly
-    try:
+
+    def validate(mode: str) -> None:
         context = ValidationContext(
             trust_roots=list(anchors),
             other_certs=[item for item in others if _readable(item)],
             crls=list(crls),
             moment=at,
             allow_fetching=False,
-            revocation_mode="soft-fail",
+            revocation_mode=mode,
             retroactive_revinfo=True,
             weak_hash_algos=[],
         )
-        validate: Any = CertificateValidator(signer, validation_context=context).async_validate_usage  # unannotated
-        asyncio.run(validate(set(), {"time_stamping"}, extended_optional=False))
+        usage: Any = CertificateValidator(signer, validation_context=context).async_validate_usage  # unannotated
+        asyncio.run(usage(set(), {"time_stamping"}, extended_optional=False))
+
+    try:
+        validate("soft-fail")
+        if crls:
+            # the library's soft-fail looks at lists only for certificates that declare where theirs is; this one
+            # looks at all, and only a list that says "revoked" counts: a missing or stale one leaves the path good
+            with suppress(errors.InsufficientRevinfoError, errors.StaleRevinfoError):
+                validate("require")
     except errors.RevokedError as exc:
         return failed(PATH_STEP, "EVIDENCE_TSA_REVOKED", subject, signer=name, detail=str(exc))
     except (errors.ExpiredError, errors.NotYetValidError) as exc:

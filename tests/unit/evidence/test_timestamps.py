@@ -6,13 +6,18 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from asn1crypto import cms, pem, tsp
+from asn1crypto import cms, crl, pem, tsp
+from asn1crypto import x509 as asn1_x509
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archive_service.digests import DigestAlgorithm, digest_bytes
 from archive_service.errors import ArchiveError
-from archive_service.evidence.checks import Indication
+from archive_service.evidence.checks import Check, Indication
 from archive_service.evidence.errors import TimestampInvalid, TimestampRefused, TimestampUnavailable
 from archive_service.evidence.local_tsa import POLICY, LocalTsa, create_local_tsa
 from archive_service.evidence.timestamps import (
@@ -285,3 +290,67 @@ def test_when_all_fail_the_error_tells_each_reason(server: TsaServer) -> None:
     assert [item.authority for item in raised.value.fields["attempts"]] == ["one", "closed", "closed"]
     with pytest.raises(TimestampUnavailable, match="none configured"):
         obtain_timestamp(DIGEST, [], at=AT)
+
+
+# ---------------------------------------------------------------- paths that are wrong
+
+
+def with_certificates(issuing_key: ec.EllipticCurvePrivateKey | None = None):
+    """An authority under a fresh root; `issuing_key` signs its certificate in place of the root's."""
+    root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    root_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Root of paths")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Authority of paths")])
+
+    def built(subject: x509.Name, public, *, is_ca: bool) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(root_name)
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(AT - timedelta(days=10))
+            .not_valid_after(AT + timedelta(days=3650))
+            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+        )
+
+    root = built(root_name, root_key.public_key(), is_ca=True).sign(root_key, hashes.SHA256())
+    leaf = built(name, key.public_key(), is_ca=False).add_extension(
+        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True
+    )
+    issued = leaf.sign(issuing_key or root_key, hashes.SHA256())
+    tsa = LocalTsa(key=key, certificate=asn1(issued), root=asn1(root))
+    return tsa, root_key, root, issued
+
+
+def asn1(certificate: x509.Certificate) -> asn1_x509.Certificate:
+    return asn1_x509.Certificate.load(certificate.public_bytes(serialization.Encoding.DER))
+
+
+def code_of(check: Check) -> str:
+    assert check.reason is not None
+    return check.reason.code
+
+
+def test_a_certificate_its_issuer_did_not_sign() -> None:
+    tsa, *_ = with_certificates(issuing_key=ec.generate_private_key(ec.SECP256R1()))
+    check = check_trust(parse_token(token_of(tsa)), tsa.certificate, anchors=[tsa.root], at=AT)
+    assert (check.indication, code_of(check)) == (Indication.FAILED, "EVIDENCE_TSA_PATH_INVALID")
+
+
+def test_a_revoked_certificate() -> None:
+    tsa, root_key, root, issued = with_certificates()
+    revoked = x509.RevokedCertificateBuilder().serial_number(issued.serial_number).revocation_date(AT).build()
+    revocations = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(root.subject)
+        .last_update(AT)
+        .next_update(AT + timedelta(days=30))
+        .add_revoked_certificate(revoked)
+        .sign(root_key, hashes.SHA256())
+    )
+    crls = [crl.CertificateList.load(revocations.public_bytes(serialization.Encoding.DER))]
+    token = parse_token(token_of(tsa))
+    later = AT + timedelta(days=1)
+    assert check_trust(token, tsa.certificate, anchors=[tsa.root], at=later).indication is Indication.PASSED
+    check = check_trust(token, tsa.certificate, anchors=[tsa.root], at=later, crls=crls)
+    assert (check.indication, code_of(check)) == (Indication.FAILED, "EVIDENCE_TSA_REVOKED")
