@@ -63,13 +63,16 @@ class Signing:
 
 
 class FixedIdWriter(IncrementalPdfFileWriter):
-    """An incremental update whose new file identifier is derived from the old bytes instead of random."""
+    """An incremental update without chance or clock: its new file identifier is derived from the old bytes."""
 
     @classmethod
     def _handle_id(cls, prev: PdfFileReader) -> ArrayObject:
         prev.stream.seek(0)
         derived = ByteStringObject(hashlib.sha256(prev.stream.read()).digest()[:16])
         return ArrayObject([prev.trailer["/ID"][0] if "/ID" in prev.trailer else derived, derived])
+
+    def _update_meta(self) -> None:
+        """Leaves document information and XMP as they are: pyHanko would write the present time into both."""
 
 
 class _FixedSigner(Signer):
