@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from archive_service.audit import Agent, append_event
 from archive_service.errors import IllegalTransition, NotFound
 from archive_service.models import TRANSITIONS, Record, State, Submission
+from archive_service.models.states import RECORD_STATES, SUBMISSION_STATES
 
 
 def locked_submission(session: Session, submission_id: UUID) -> Submission:
@@ -64,7 +65,9 @@ def transition(
         kind, row = "submission", locked_submission(session, subject.id)
     else:
         kind, row = "record", locked_record(session, subject.id)
-    event_type = TRANSITIONS.get((row.state, to))
+    # STORED is a state of both: a submission ends there, a record begins there.
+    reachable = SUBMISSION_STATES if isinstance(row, Submission) else RECORD_STATES
+    event_type = TRANSITIONS.get((row.state, to)) if to in reachable else None
     if event_type is None:
         raise IllegalTransition(
             f"{kind} {row.id} is {row.state}: no step to {to}",

@@ -98,7 +98,7 @@ def _generate(target: Path, *, count: int, seed: int, at: datetime, trust: Path)
 
 
 def _account(service: Service, *, at: datetime) -> str:
-    password = f"Demo-{secrets.token_urlsafe(9)}-1a"
+    password = f"Xem-{secrets.token_urlsafe(9)}-1a"
     roles = (RoleName.ARCHIVIST, RoleName.RECORDS_HEAD, RoleName.COPY_OFFICER, RoleName.OFFICER, RoleName.ADMIN)
     with service.database.write() as session:
         if not accounts.any_account(session):

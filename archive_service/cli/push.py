@@ -114,9 +114,9 @@ class Client:
             try:
                 content = _chunks(source) if isinstance(source, Path) else source
                 length = {"Content-Length": str(source.stat().st_size)} if isinstance(source, Path) else {}
-                answer = self._http.request(
-                    method, path, content=content, headers={"X-Sent-At": clock.now().isoformat(), **length}
-                )
+                kind = "application/octet-stream" if isinstance(source, Path) else "application/json"
+                headers = {"X-Sent-At": clock.now().isoformat(), "Content-Type": kind, **length}
+                answer = self._http.request(method, path, content=content, headers=headers)
             except httpx.TransportError as exc:
                 reason = str(exc) or type(exc).__name__
                 continue
