@@ -98,13 +98,18 @@ def check_pdf(path: Path, case: Circumstances) -> PdfOutcome:
     """
     with path.open("rb") as stream:
         try:
-            return _check(stream, case)
+            return _check(PdfFileReader(stream, strict=True), stream, case)  # (1)
+        except PDF_UNREADABLE as exc:
+            strict = could_not(exc)
+        try:
+            stream.seek(0)
+            return _check(PdfFileReader(stream, strict=False), stream, case, broken=strict)
         except PDF_UNREADABLE as exc:
             return _unreadable(stream, case, could_not(exc))
 
 
-def _check(stream: BinaryIO, case: Circumstances) -> PdfOutcome:
-    reader, lenient = _open(stream)  # (1)
+def _check(reader: PdfFileReader, stream: BinaryIO, case: Circumstances, *, broken: Reason | None = None) -> PdfOutcome:
+    """Runs steps 2 to 6; `broken` says why the file could not be read strictly."""
     if reader.encrypted and not _decrypted(reader):
         return _unreadable(stream, case, Reason(code="PDF_ENCRYPTED"))
     found, not_checked = _find(reader)  # (2)
@@ -114,23 +119,12 @@ def _check(stream: BinaryIO, case: Circumstances) -> PdfOutcome:
         return PdfOutcome(not_checked=tuple(not_checked))
     for entry in found:  # (3)
         _examine(entry, reader, stream)
-        if lenient:
-            entry.reasons.append(Reason(code="PDF_SYNTAX", params={"detail": lenient}))
+        if broken:
+            entry.reasons.append(Reason(code="PDF_SYNTAX", params={"detail": broken.params["detail"]}))
     _gather(reader, found, case)
     _judge_document_timestamps(reader, found, case)  # (4)
     reports = [_report(entry, found, reader, case) for entry in found]  # (5)
     return PdfOutcome(reports=tuple(_vouched(found, reports)), not_checked=tuple(not_checked))  # (6)
-
-
-def _open(stream: BinaryIO) -> tuple[PdfFileReader, str]:
-    """Opens strictly, else leniently; returns the reader and why strict reading failed ("" = it did not)."""
-    try:
-        reader = PdfFileReader(stream, strict=True)
-        _ = (reader.root, reader.embedded_signatures if not reader.encrypted else None)
-    except PDF_UNREADABLE as exc:
-        stream.seek(0)
-        return PdfFileReader(stream, strict=False), f"{type(exc).__name__}: {exc}"[:200]
-    return reader, ""
 
 
 def _decrypted(reader: PdfFileReader) -> bool:
