@@ -12,21 +12,24 @@ from archive_service.samples.papers import SCAN_PPI, Typesetter
 _TINTS: Final = ("#f6f3ea", "#f3efe3", "#f5f4f0", "#efece2")
 _CARD_SIZE: Final = (1012, 638)
 """An ID-1 card (85.6 x 54 mm) at 300 dpi."""
+_PAGE_SIZE: Final = (1654, 2339)
+"""A4 at 200 dpi."""
 _GRAIN_TILE: Final = 512
 
 
 def scanned_page(typesetter: Typesetter, paper: dict[str, Any], *, rng: random.Random) -> bytes:  # JSON
     """Returns the paper as if it had been printed and scanned: colour JPEG of an A4 page at 200 dpi."""
     tilt = {"scanned": True, "tint": rng.choice(_TINTS), "angle": f"{rng.uniform(-0.7, 0.7):.2f}deg"}
-    page = Image.open(io.BytesIO(typesetter.png(paper | tilt))).convert("RGB")
-    return _jpeg(_grained(page, rng), quality=42)
+    drawn = Image.open(io.BytesIO(typesetter.png(paper | tilt))).convert("RGB")
+    page = drawn.resize(_PAGE_SIZE, Image.Resampling.BICUBIC)
+    return _jpeg(_grained(page), quality=42)
 
 
 def identity_card(name: str, identifier: str, born: str, address: str, *, rng: random.Random) -> bytes:
     """Returns a photograph of a card with a portrait: colour JPEG."""
     card = Image.new("RGB", _CARD_SIZE, "#dcebe3")
     draw = ImageDraw.Draw(card)
-    for stripe in range(0, _CARD_SIZE[0], 22):  # guilloche-like lines
+    for stripe in range(0, _CARD_SIZE[0], 44):  # guilloche-like lines
         draw.arc((stripe - 300, -200, stripe + 420, 840), 200, 320, fill="#c3ddd2", width=2)
     draw.ellipse((40, 30, 130, 120), fill="#c8102e")
     _line(draw, (330, 40), "CỘNG HÒA XÃ HỘI CHỦ NGHĨA VIỆT NAM", 30, "#333333")
@@ -44,7 +47,7 @@ def identity_card(name: str, identifier: str, born: str, address: str, *, rng: r
         _line(draw, (330, top), text, size, "#1d1d1d")
     table = Image.new("RGB", (_CARD_SIZE[0] + 180, _CARD_SIZE[1] + 140), rng.choice(("#6b5a49", "#3f4a52", "#8a7a66")))
     table.paste(card, (90, 70))
-    return _jpeg(_grained(table.rotate(rng.uniform(-2.5, 2.5), Image.Resampling.BILINEAR), rng), quality=60)
+    return _jpeg(_grained(table.rotate(rng.uniform(-2.5, 2.5), Image.Resampling.BILINEAR)), quality=60)
 
 
 def site_photograph(caption: str, *, rng: random.Random) -> bytes:
@@ -68,7 +71,7 @@ def site_photograph(caption: str, *, rng: random.Random) -> bytes:
     draw.rectangle((left, horizon - 150, left + 420, horizon + 60), fill="#c9b79b", outline="#8b7a60", width=4)
     draw.polygon([(left - 30, horizon - 150), (left + 210, horizon - 250), (left + 450, horizon - 150)], fill="#9a4a3a")
     _line(draw, (24, height - 44), caption, 26, "#ffe680")
-    return _jpeg(_grained(picture.filter(ImageFilter.GaussianBlur(0.8)), rng), quality=55)
+    return _jpeg(_grained(picture.filter(ImageFilter.GaussianBlur(0.8))), quality=55)
 
 
 def _portrait(draw: ImageDraw.ImageDraw, rng: random.Random) -> None:
@@ -91,20 +94,20 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 @cache
-def _tile(seed: int) -> Image.Image:
-    noise = random.Random(f"grain {seed}")  # noqa: S311 - grain
+def _grain(size: tuple[int, int]) -> Image.Image:
+    """Soft noise around mid-grey, one tile laid over the whole size; made once per size of picture."""
+    noise = random.Random("grain")  # noqa: S311 - grain
     raw = Image.frombytes("L", (_GRAIN_TILE, _GRAIN_TILE), noise.randbytes(_GRAIN_TILE * _GRAIN_TILE))
-    soft = raw.filter(ImageFilter.GaussianBlur(0.9))
-    return soft.point(lambda value: 128 + (value - 128) // 5)
-
-
-def _grained(picture: Image.Image, rng: random.Random) -> Image.Image:
-    tile = _tile(rng.randrange(4))
-    grain = Image.new("L", picture.size, 128)
-    for left in range(0, picture.width, _GRAIN_TILE):
-        for top in range(0, picture.height, _GRAIN_TILE):
+    tile = raw.filter(ImageFilter.GaussianBlur(0.9)).point([128 + (value - 128) // 5 for value in range(256)])
+    grain = Image.new("L", size, 128)
+    for left in range(0, size[0], _GRAIN_TILE):
+        for top in range(0, size[1], _GRAIN_TILE):
             grain.paste(tile, (left, top))
-    return ImageChops.add(picture, Image.merge("RGB", (grain, grain, grain)), 1, -128)
+    return Image.merge("RGB", (grain, grain, grain))
+
+
+def _grained(picture: Image.Image) -> Image.Image:
+    return ImageChops.add(picture, _grain(picture.size), 1, -128)
 
 
 def _jpeg(picture: Image.Image, *, quality: int) -> bytes:
