@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from asn1crypto import algos, cms, core, crl, tsp, x509
+from asn1crypto import cms, core, crl, tsp, x509
 
 from archive_service.clock import require_aware
 from archive_service.digests import Digest, DigestAlgorithm
@@ -315,8 +315,3 @@ def usage_problem(certificate: x509.Certificate) -> str:
     if "extended_key_usage" not in certificate.critical_extensions:
         return "the extended key usage is not critical"
     return ""
-
-
-def imprint_algorithm(token: TimestampToken) -> algos.DigestAlgorithm:
-    """Returns the imprint's algorithm identifier as an ASN.1 value."""
-    return algos.DigestAlgorithm({"algorithm": token.hash_name})
