@@ -220,12 +220,9 @@ def _tell_checks(body: dict[str, Any], outcome: Outcome) -> None:
 def _tell_archive(callers: _Callers, folder: Path, record: dict[str, Any]) -> None:
     aip = record["aips"][0]
     for copy in aip["copies"]:
-        path = folder / "storage" / copy["location"] / "objects" / aip["store_key"]
-        _console.print(
-            f"    AIP {copy['location']}: {path}"
-            if path.exists()
-            else f"    AIP {copy['location']}: {aip['store_key']}"
-        )
+        name = aip["store_key"].rsplit("/", 1)[-1]
+        path = next((folder / "storage" / copy["location"]).rglob(name), aip["store_key"])
+        _console.print(f"    AIP {copy['location']}: {path}", markup=False)
         _console.print(f"      sha256 đọc lại / read back: {copy['read_back_sha256']}")
     retention = callers.archivist.send("GET", f"/api/v1/records/{record['id']}/retention").json()
     newest = retention["assignments"][0]

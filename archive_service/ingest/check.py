@@ -11,6 +11,7 @@ A finding of severity error rejects; the sender gets every reason at once (R016)
 """
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -56,10 +57,10 @@ class Checkers(Protocol):
         """Identifies and checks the format of one component."""
         ...
 
-    def check_signatures(
+    def submit_signatures(
         self, path: Path, mime: str, policies: CheckPolicies, *, at: datetime, siblings: Mapping[str, Path]
-    ) -> SignatureCheck:
-        """Validates every signature of one component."""
+    ) -> Future[SignatureCheck]:
+        """Starts validating every signature of one component."""
         ...
 
 
@@ -140,11 +141,12 @@ def _check_files(
         component.path: service.staging.path(submission_id, staged_name(ordinal))
         for ordinal, component in enumerate(components, start=1)
     }
-    siblings = paths if len(paths) <= SIBLINGS_MAX else {}
+    near = _neighbours(paths)
     if not service.settings.clamd:
         # Said once for the dossier: the same line under each of ten files would hide what differs.
         result.findings += virus.findings(virus.scan(next(iter(paths.values())), None), "")
-    for done, component in enumerate(components, start=1):
+    signatures: dict[str, Future[SignatureCheck]] = {}
+    for component in components:
         path = paths[component.path]
         if not path.exists():
             continue  # unpacking said why
@@ -153,17 +155,35 @@ def _check_files(
         result.findings += report.findings
         if service.settings.clamd:
             result.findings += virus.findings(virus.scan(path, service.settings.clamd), component.id)
-        near = siblings or {name: other for name, other in paths.items() if _alike(name, component.path)}
-        check = checkers.check_signatures(path, report.identification.mime, policies, at=at, siblings=near)
-        result.findings += findings_for(check, component=component, policy=policies.signatures)
-        if check.reports:
-            result.signatures[component.id] = check
-            result.material.update(check.material)
-        progress(done, len(components))
+        signatures[component.id] = checkers.submit_signatures(
+            path, report.identification.mime, policies, at=at, siblings=near(component.path)
+        )
+        progress(len(signatures), len(components))
+    for component in components:
+        if component.id in signatures:
+            _take_signatures(component, signatures[component.id].result(), policies, result)
 
 
-def _alike(name: str, other: str) -> bool:
-    return name != other and (name.startswith(other.rsplit(".", 1)[0]) or other.startswith(name))
+def _take_signatures(component: Component, check: SignatureCheck, policies: CheckPolicies, result: _Result) -> None:
+    result.findings += findings_for(check, component=component, policy=policies.signatures)
+    if check.reports:
+        result.signatures[component.id] = check
+        result.material.update(check.material)
+
+
+def _neighbours(paths: Mapping[str, Path]) -> Callable[[str], Mapping[str, Path]]:
+    """Returns what a detached signature at a path may have signed: all other files of a small dossier, those of like name in a large one."""
+    if len(paths) <= SIBLINGS_MAX:
+        return lambda path: {name: other for name, other in paths.items() if name != path}
+    by_stem: dict[str, dict[str, Path]] = {}
+    for name, other in paths.items():
+        by_stem.setdefault(_stem(name), {})[name] = other
+    return lambda path: {name: other for name, other in by_stem[_stem(path)].items() if name != path}
+
+
+def _stem(path: str) -> str:
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/{name.split('.', 1)[0]}"
 
 
 def _write(session: Session, submission_id: UUID, result: _Result, policies: CheckPolicies, *, at: datetime) -> None:

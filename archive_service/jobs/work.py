@@ -5,8 +5,8 @@ from uuid import UUID
 
 from archive_service import clock
 from archive_service.ingest.check import Checkers, check_submission
-from archive_service.ingest.checkers import InlineCheckers
 from archive_service.ingest.staging_upkeep import discard_staging, sweep_staging
+from archive_service.jobs.checkers import LimitedCheckers
 from archive_service.jobs.pruning import prune_jobs
 from archive_service.jobs.worker import JobContext, Registry
 from archive_service.models import JobKind
@@ -28,10 +28,10 @@ class _Parts:
             self._service = Service(settings=context.settings, database=context.database)
         return self._service
 
-    def checkers(self) -> Checkers:
+    def checkers(self, context: JobContext) -> Checkers:
         """Returns who checks bytes."""
         if self._checkers is None:
-            self._checkers = InlineCheckers()
+            self._checkers = LimitedCheckers(context.settings)
         return self._checkers
 
 
@@ -48,7 +48,7 @@ def load_registry() -> Registry:
         check_submission(
             parts.service(context),
             UUID(context.job.subject),
-            parts.checkers(),
+            parts.checkers(context),
             at=clock.unique_now(),
             progress=progress,
         )
@@ -64,9 +64,7 @@ def load_registry() -> Registry:
 
     def review(context: JobContext) -> None:
         on = context.job.payload.get("on")
-        review_due(
-            context.database, on=date.fromisoformat(on) if on else clock.today(), at=clock.unique_now()
-        )
+        review_due(context.database, on=date.fromisoformat(on) if on else clock.today(), at=clock.unique_now())
 
     return {
         JobKind.CHECK_SUBMISSION: check,

@@ -87,8 +87,12 @@ def store_submission(service: Service, submission_id: UUID) -> None:
 
 
 def object_key(dossier: Dossier, built: BuiltAip) -> str:
-    """Returns the storage key of an AIP: agency, year the work ended, file name. Never shared between packages (LESSONS 16)."""
-    return f"aip/{dossier.archiving_agency}/{clock.civil_date(dossier.closed_at).year}/{built.file_name}"
+    """Returns the storage key of an AIP: agency, year the work ended, a part of its UUID, file name.
+
+    Never shared between packages (LESSONS 16); the part of the UUID keeps folders small on file systems.
+    """
+    year, uuid = clock.civil_date(dossier.closed_at).year, built.file_name.removesuffix(".zip")[-36:]
+    return f"aip/{dossier.archiving_agency}/{year}/{uuid[:2]}/{built.file_name}"
 
 
 def _copy_everywhere(
