@@ -10,7 +10,6 @@ Siegfried runs Go code inside this process: after the first call a process must 
 
 import ctypes
 import importlib
-import mmap
 import os
 import re
 import tempfile
@@ -18,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -31,17 +31,26 @@ NO_LIBMAGIC: Final = "libmagic not checked: "
 _EMPTY: Final = "application/x-empty"
 _MAGIC_BYTES: Final = 256 * 1024
 """libmagic is given this much of the file's start; more does not change what it says of the formats met here."""
-_WINDOW_BYTES: Final = 1024
-"""A PDF header and its end-of-file mark stand within the first and the last 1,024 bytes (ISO 32000-1 annex H)."""
-_EXIF_WINDOW_BYTES: Final = 16 * 1024
-_MARK_BYTES: Final = 512
+_PLAIN_MAGIC_BYTES: Final = 8 * 1024
+"""What libmagic is given of a PDF or JPEG, whose first bytes say it all; it would go on to count pages."""
+_HEAD_BYTES: Final = 128
+_TAIL_BYTES: Final = 256
+"""Headers of PDF and JPEG and their end marks normally lie within these; where not, the whole file is asked."""
+_EXIF_WINDOW_BYTES: Final = 4 * 1024
+_MARK_BYTES: Final = 320
 _SEARCH_BYTES: Final = 16 * 1024 * 1024
 """How far from either end of a PDF markers of PDF/A, PDF/X, PDF/E and PDF/VT are looked for."""
-_WINDOW_FROM_BYTES: Final = 8 * 1024
+_WINDOW_FROM_BYTES: Final = 1024
 """Smaller files are given to PRONOM whole."""
-_PDF_MARKS: Final = (b"pdfaid", b"pdfxid", b"pdfvtid", b"pdfuaid", b"GTS_PDF", b"ISO_PDFE", b"aiim.org/pdf")
+_PDF_MARKS: Final = (
+    (b"pdf", re.compile(rb"pdf(?:aid|xid|vtid|uaid|a/ns)")),
+    (b"_PDF", re.compile(rb"_PDF[XAVE]")),
+)
+"""What the signatures of PDF sub-formats contain: a short text to find fast, and how it must go on."""
 _MAX_MARKS: Final = 16
-"""Places of one marker looked at."""
+"""Places of one kind looked at."""
+_MAX_FOUND: Final = 20_000
+"""Occurrences of the short text gone through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +235,8 @@ def _ask_libmagic(head: bytes) -> tuple[str | None, str | None]:
     """Returns the media type, or None and the reason why there is none."""
     if not head:
         return None, None
+    if head.startswith((b"%PDF-", b"\xff\xd8\xff")):
+        head = head[:_PLAIN_MAGIC_BYTES]
     library = _libmagic()
     if library.new_cookie is None:
         return None, NO_LIBMAGIC + library.reason
@@ -266,40 +277,48 @@ def _one_match_by_bytes(answer: Mapping[str, Any]) -> bool:
 
 def _window(descriptor: int, head: bytes, size: int) -> bytes | None:
     if head.startswith(b"\xff\xd8\xff"):
-        length = _EXIF_WINDOW_BYTES if b"Exif\0" in head[:_EXIF_WINDOW_BYTES] else _WINDOW_BYTES
+        length = _EXIF_WINDOW_BYTES if b"Exif\0" in head[:_EXIF_WINDOW_BYTES] else _HEAD_BYTES
         return head[:length] + _tail(descriptor, size)
     if head.startswith(b"%PDF-"):
-        return head[:_WINDOW_BYTES] + _pdf_marks(descriptor, size) + b"\n" + _tail(descriptor, size)
+        return head[:_HEAD_BYTES] + _pdf_marks(descriptor, head, size) + b"\n" + _tail(descriptor, size)
     return None
 
 
 def _tail(descriptor: int, size: int) -> bytes:
-    return os.pread(descriptor, _WINDOW_BYTES, max(0, size - _WINDOW_BYTES))
+    return os.pread(descriptor, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
 
 
-def _pdf_marks(descriptor: int, size: int) -> bytes:
+def _pdf_marks(descriptor: int, head: bytes, size: int) -> bytes:
     """Returns the surroundings of the markers of PDF sub-formats, in file order."""
-    spans = [(0, min(size, _SEARCH_BYTES)), (max(_SEARCH_BYTES, size - _SEARCH_BYTES), size)]
-    with mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) as view:
-        places = sorted(
-            {place for mark in _PDF_MARKS for start, stop in spans for place in _places(view, mark, start, stop)}
-        )
-        pieces: list[bytes] = []
-        covered = 0
-        for place in places:
-            if place >= covered:
-                covered = place + _MARK_BYTES
-                pieces.append(view[max(0, place - 64) : covered])
-    return b"\n".join(pieces)
+    return b"\n".join(piece for part in _searched(descriptor, head, size) for piece in _around_marks(part))
 
 
-def _places(view: mmap.mmap, mark: bytes, start: int, stop: int) -> Iterator[int]:
-    for _ in range(_MAX_MARKS):
-        start = view.find(mark, start, stop)
+def _searched(descriptor: int, head: bytes, size: int) -> Iterator[bytes]:
+    """Yields the parts of a PDF that are searched: all of it, or much of its start and of its end."""
+    if size <= len(head):
+        yield head
+        return
+    yield os.pread(descriptor, _SEARCH_BYTES, 0)
+    if size > _SEARCH_BYTES:
+        yield os.pread(descriptor, _SEARCH_BYTES, max(_SEARCH_BYTES, size - _SEARCH_BYTES))
+
+
+def _around_marks(part: bytes) -> Iterator[bytes]:
+    covered = 0
+    for place in sorted(place for text, mark in _PDF_MARKS for place in islice(_places(part, text, mark), _MAX_MARKS)):
+        if place >= covered:
+            covered = place + _MARK_BYTES
+            yield part[max(0, place - 64) : covered]
+
+
+def _places(part: bytes, text: bytes, mark: re.Pattern[bytes]) -> Iterator[int]:
+    start = -1
+    for _ in range(_MAX_FOUND):
+        start = part.find(text, start + 1)
         if start < 0:
             return
-        yield start
-        start += 1
+        if mark.match(part, start):
+            yield start
 
 
 @dataclass(frozen=True, slots=True)
