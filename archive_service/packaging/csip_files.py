@@ -153,17 +153,19 @@ def _checksum_type(context: Context, _: Mets, file: MetsFile) -> Iterator[str]:
         yield f"CHECKSUMTYPE {file.attributes.get('CHECKSUMTYPE')!r} is not in the METS list"
 
 
-def _refers(name: str, kinds: tuple[str, ...]) -> FileCheck:
-    """CSIP74, 75: ADMID and DMDID name sections of this document."""
+def _refers(name: str, kinds: tuple[str, ...]) -> Callable[[Context], Iterator[str]]:
+    """CSIP74, 75: ADMID and DMDID name sections of their document."""
 
-    def check(_: Context, document: Mets, file: MetsFile) -> Iterator[str]:
-        value = file.attributes.get(name)
-        if value:
+    def rule(context: Context) -> Iterator[str]:
+        for document in context.documents:
             known = {item.attributes.get("ID") for item in document.sections if item.kind in kinds}
             known |= {item.get("ID") for item in document.amd_sections} if name == "ADMID" else set()
-            yield from (f"{name} {one} is no section's ID" for one in value.split() if one not in known)
+            for attributes in _file_attributes(document):
+                for one in (attributes.get(name) or "").split():
+                    if one not in known:
+                        yield f"{place(document)} file {attributes.get('ID', '')}: {name} {one} is no section's ID"
 
-    return check
+    return rule
 
 
 def _located(_: Context, __: Mets, file: MetsFile) -> Iterator[str]:
@@ -196,8 +198,8 @@ FILE_RULES: Final = {
     "CSIP70": _on_files(_created),
     "CSIP71": _on_files(_checksum),
     "CSIP72": _on_files(_checksum_type),
-    "CSIP74": _on_files(_refers("ADMID", ("digiprovMD", "rightsMD", "techMD", "sourceMD"))),
-    "CSIP75": _on_files(_refers("DMDID", ("dmdSec",))),
+    "CSIP74": _refers("ADMID", ("digiprovMD", "rightsMD", "techMD", "sourceMD")),
+    "CSIP75": _refers("DMDID", ("dmdSec",)),
     "CSIP76": _on_files(_located),
     "CSIP77": _on_locations(_must_be("LOCTYPE", "URL")),
     "CSIP78": _on_locations(_must_be("xlink:type", "simple")),

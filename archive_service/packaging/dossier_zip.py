@@ -186,7 +186,8 @@ def _assemble(
     findings = list(findings)
     litter = [name for name in names if name.startswith(_LITTER[0]) or name.rsplit("/", 1)[-1] in _LITTER]
     findings += [Finding(code="PACKAGE_FILE_LITTER", location=name) for name in litter]
-    names = [name for name in names if name not in set(litter)]
+    ignored = set(litter)
+    names = [name for name in names if name not in ignored]
     prefix = _prefix(names)
     if prefix is None:
         findings.append(Finding(code="PACKAGE_DOSSIER_JSON_MISSING", location=DOSSIER_FILE_NAME))

@@ -10,6 +10,7 @@ The CRC is known when the caller took it at intake, or when the entry fits in me
 written first, its header patched, and its range of the archive read once more for the outer digest.
 """
 
+import os
 import struct
 import zlib
 from collections.abc import Iterable
@@ -39,6 +40,8 @@ _LIMIT_16: Final = 0xFFFF
 _SPOOL_BYTES: Final = 8 * CHUNK_BYTES
 """Generated metadata larger than this goes through a temporary file: memory stays bounded at any number of
 documents."""
+_GATHER_BYTES: Final = 128 * 1024
+"""Pieces smaller than this are gathered into one write."""
 _NAME_BYTES_MAX: Final = 1024
 """Longer entry names break common tools and never arise from our own naming."""
 
@@ -90,6 +93,9 @@ class ZipWriter:
         self._target = target
         self._times = dos_time(at)
         self._running = RunningDigest()
+        self._gathered = bytearray()
+        self.size_bytes = 0
+        """Of the archive so far."""
         self._pending: list[_Pending] = []
         self._names: set[bytes] = set()
 
@@ -122,12 +128,12 @@ class ZipWriter:
             DigestMismatch: the file's size, SHA-256 or CRC-32 is not the expected one. The archive written so far is
             void. OSError: the file cannot be read or the target cannot be written.
         """
+        if size_bytes <= CHUNK_BYTES:
+            content = _read_whole(source, size_bytes)
+            digest = digest_bytes(content)
+            _refuse_difference(source, expected, size_bytes, digest, len(content))
+            return self._add_known(path, content, zlib.crc32(content), digest, component_id)
         with source.open("rb", buffering=0) as opened:
-            if size_bytes <= CHUNK_BYTES:
-                content = opened.read(CHUNK_BYTES + 1) or b""
-                digest = digest_bytes(content)
-                _refuse_difference(source, expected, size_bytes, digest, len(content))
-                return self._add_known(path, content, zlib.crc32(content), digest, component_id)
             if crc32 is None:
                 return self._add_unknown(path, opened, source, expected, size_bytes, component_id)
             offset = self._header(path, crc32, size_bytes)
@@ -140,7 +146,7 @@ class ZipWriter:
 
     def finish(self) -> tuple[Digest, int]:
         """Writes the central directory; returns the archive's SHA-256 and size in bytes."""
-        start = self._running.size_bytes
+        start = self.size_bytes
         block: list[bytes] = []
         for entry in self._pending:
             block.append(central_header(entry.name, entry.crc, entry.size_bytes, entry.header_offset, self._times))
@@ -148,14 +154,30 @@ class ZipWriter:
                 self._put(b"".join(block))
                 block.clear()
         self._put(b"".join(block))
-        self._put(end_records(len(self._pending), start, self._running.size_bytes - start))
-        return self._running.digest(), self._running.size_bytes
+        self._put(end_records(len(self._pending), start, self.size_bytes - start))
+        self._flush()
+        return self._running.digest(), self.size_bytes
 
     # ------------------------------------------------------------ pieces
 
-    def _put(self, content: bytes | memoryview) -> None:
-        self._target.write(content)
-        self._running.update(content)
+    def _put(self, content: bytes) -> None:
+        """Writes and hashes; small pieces (headers, metadata) are gathered first, as each write and update has its price."""
+        self.size_bytes += len(content)
+        if len(content) < _GATHER_BYTES:
+            self._gathered += content
+            if len(self._gathered) < _GATHER_BYTES:
+                return
+            content = b""
+        self._flush()
+        if content:
+            self._target.write(content)
+            self._running.update(content)
+
+    def _flush(self) -> None:
+        if self._gathered:
+            self._target.write(self._gathered)
+            self._running.update(memoryview(self._gathered))
+            self._gathered = bytearray()
 
     def _copy(self, source: IO[bytes]) -> None:
         while chunk := source.read(CHUNK_BYTES):
@@ -179,7 +201,8 @@ class ZipWriter:
         self, path: str, opened: BinaryIO, source: Path, expected: Digest, size_bytes: int, component_id: str | None
     ) -> AipEntry:
         name = self._claim(path)
-        begin = self._running.size_bytes
+        self._flush()
+        begin = self.size_bytes
         header = local_header(name, 0, size_bytes, self._times)
         self._target.write(header)
         crc = 0
@@ -196,6 +219,7 @@ class ZipWriter:
         for chunk in chunks(self._target, limit_bytes=len(header) + size_bytes):
             self._running.update(chunk)
         self._pending.append(_Pending(name, crc, size_bytes, begin))
+        self.size_bytes = begin + len(header) + size_bytes
         return AipEntry(
             path=path, component_id=component_id, offset=begin + len(header), size_bytes=size_bytes, digest=expected
         )
@@ -209,9 +233,9 @@ class ZipWriter:
 
     def _header(self, path: str, crc: int, size_bytes: int) -> int:
         name = self._claim(path)
-        self._pending.append(_Pending(name, crc, size_bytes, self._running.size_bytes))
+        self._pending.append(_Pending(name, crc, size_bytes, self.size_bytes))
         self._put(local_header(name, crc, size_bytes, self._times))
-        return self._running.size_bytes
+        return self.size_bytes
 
 
 def local_header(name: bytes, crc: int, size_bytes: int, times: tuple[int, int]) -> bytes:
@@ -259,6 +283,18 @@ def end_records(count: int, start: int, size_bytes: int) -> bytes:
     made_by = _MADE_BY_UNIX | _VERSION_ZIP64
     record = _ZIP64_END.pack(b"PK\6\6", 44, made_by, _VERSION_ZIP64, 0, 0, count, count, size_bytes, start)
     return record + _ZIP64_LOCATOR.pack(b"PK\6\7", 0, start + size_bytes, 1) + end
+
+
+def _read_whole(source: Path, size_bytes: int) -> bytes:
+    """Returns a small file's bytes, one more than expected if it has more; opened without Python's buffering layers."""
+    descriptor = os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        content = os.read(descriptor, size_bytes + 1)
+        while len(content) <= size_bytes and (more := os.read(descriptor, size_bytes + 1 - len(content))):
+            content += more
+    finally:
+        os.close(descriptor)
+    return content
 
 
 def _refuse_difference(source: Path, expected: Digest, size_bytes: int, digest: Digest, size_read: int) -> None:

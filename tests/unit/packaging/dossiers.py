@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from archive_service.digests import digest_bytes
+from archive_service.digests import digest_bytes, sha256
 from archive_service.dossier import parse_dossier, parse_json
 from archive_service.packaging.content import AipContent, PackagedFile, PremisAgent, PremisEvent
 
@@ -86,7 +86,7 @@ def content_of(folder: Path, paths: list[Path], **changes: Any) -> AipContent:
         PackagedFile(
             component=item,
             source=path,
-            digest=digest_bytes(path.read_bytes()),
+            digest=sha256(item.sha256),
             size_bytes=path.stat().st_size,
             mime="application/pdf",
             puid="fmt/276",

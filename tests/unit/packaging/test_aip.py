@@ -249,10 +249,9 @@ def test_offsets_beyond_four_gibibytes_use_zip64() -> None:
     target = _Sparse()
     writer = ZipWriter(target, at=AT)  # type: ignore[arg-type]  # only write is used
     zeros = bytes(1024 * 1024)
-    writer._put(b"")
     for _ in range(4097):
         target.write(zeros)
-        writer._running.size_bytes += len(zeros)
+        writer.size_bytes += len(zeros)
     entry = writer.add_bytes("far", b"!")
     _, size_bytes = writer.finish()
     assert entry.offset > 1 << 32
