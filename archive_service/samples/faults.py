@@ -31,20 +31,20 @@ from archive_service.samples.small import SampleFile
 EXPECTED_CODES: Final = {
     "broken_digest": frozenset({"COMPONENT_DIGEST_MISMATCH"}),
     "forged": frozenset({"SIGNATURE_FORGED"}),
-    "expired": frozenset({"SIGNATURE_CERTIFICATE_EXPIRED"}),
+    "expired": frozenset({"SIGNATURE_EXPIRED"}),
     "revoked": frozenset({"SIGNATURE_CERTIFICATE_REVOKED"}),
-    "changed_after": frozenset({"SIGNATURE_CONTENT_CHANGED"}),
+    "changed_after": frozenset({"SIGNATURE_CONTENT_CHANGED_AFTER"}),
     "lying_extension": frozenset({"FORMAT_EXTENSION_MISMATCH"}),
     "encrypted": frozenset({"FORMAT_ENCRYPTED"}),
     "missing_result": frozenset({"RESULT_MISSING"}),
     "missing_supplement_request": frozenset({"SUPPLEMENT_REQUEST_MISSING"}),
     "duplicate": frozenset({"DOSSIER_CONTENT_DIFFERS"}),
-    "zip_traversal": frozenset({"ZIP_PATH_TRAVERSAL"}),
+    "zip_traversal": frozenset({"PACKAGE_PATH_TRAVERSAL"}),
     "xml_entity": frozenset({"FORMAT_XML_ENTITY"}),
-    "unsigned_result": frozenset({"SIGNATURE_MISSING"}),
+    "unsigned_result": frozenset({"SIGNATURE_MISSING_ON_RESULT"}),
     "untrusted": frozenset({"SIGNATURE_UNTRUSTED"}),
-    "zip_symlink": frozenset({"ZIP_SYMLINK"}),
-    "zip_bomb": frozenset({"ZIP_BOMB"}),
+    "zip_symlink": frozenset({"PACKAGE_SYMLINK"}),
+    "zip_bomb": frozenset({"PACKAGE_ZIP_BOMB"}),
 }
 """Fault kinds in the order in which they are used, each with the codes that its dossier should raise."""
 

@@ -18,6 +18,10 @@ from pyhanko_certvalidator import ValidationContext
 from archive_service.clock import civil_date
 from archive_service.digests import digest_bytes
 from archive_service.dossier import Dossier, parse_dossier, parse_json
+from archive_service.errors import ContentDiffers
+from archive_service.findings import Severity, catalogue
+from archive_service.rules.codes import check_codes, default_code_profile
+from archive_service.rules.completeness import check_completeness, default_completeness_profile
 from archive_service.samples import faults
 from archive_service.samples.dossiers import generate
 from archive_service.samples.pki import TRUSTED_SCHEMES, Scheme, TestPki
@@ -209,3 +213,18 @@ def test_small_dossiers_have_the_size_asked_for(tmp_path):
     bulk = generate_bulk(tmp_path / "b", files=3, file_size_bytes=2_500_000)
     assert [component.size_bytes for component in read(bulk).components] == [2_500_000] * 3
     assert json.loads((bulk.folder / "dossier.json").read_text())["components"][0]["path"].startswith("files/")
+
+
+def test_expected_codes_are_known():
+    known = set(catalogue()) | {ContentDiffers.code}
+    assert set().union(*faults.EXPECTED_CODES.values()) <= known
+
+
+def test_good_dossiers_are_complete_and_their_codes_conform(made):
+    for sample in (sample for sample in made[2] if sample.good):
+        dossier = read(sample)
+        found = (
+            *check_completeness(dossier, default_completeness_profile()),
+            *check_codes(dossier, at=AT, profile=default_code_profile()),
+        )
+        assert not [finding.code for finding in found if finding.severity is Severity.ERROR], sample.folder
