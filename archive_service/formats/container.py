@@ -3,7 +3,9 @@
 Names that leave the folder, links, bombs and encryption are found in the central directory; damage by reading entries.
 """
 
+import lzma
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,6 +18,9 @@ from archive_service.formats.report import Notes, named
 ZIP_ERRORS: Final = (
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    LookupError,
     OSError,
     ValueError,
     EOFError,

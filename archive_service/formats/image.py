@@ -26,7 +26,11 @@ _DECODE_ERRORS: Final = (
     EOFError,
     struct.error,
     zlib.error,
-    OverflowError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
     MemoryError,
 )
 """What Pillow's decoders raise on damaged files, seen while fuzzing."""

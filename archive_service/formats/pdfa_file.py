@@ -17,7 +17,6 @@ from archive_service.formats.pdfa_xmp import Problem
 _HEADER: Final = re.compile(rb"%PDF-\d\.\d(\r\n|\r|\n)")
 _COMMENT: Final = re.compile(rb"%[\x80-\xff]{4}")
 _XREF: Final = re.compile(rb"xref(?:\r\n|\r|\n)\d+ \d+ ?(?:\r\n|\r|\n)")
-_STREAM: Final = re.compile(rb"\bstream\r?\n.*?endstream", re.DOTALL)
 _ENDOBJ: Final = re.compile(rb"[^\r\n]endobj\b")
 _TABLE_BYTES: Final = 20 * 200_000
 _LEXED_BYTES: Final = 64 * 1024 * 1024
@@ -87,10 +86,24 @@ def _cross_references(view: mmap.mmap) -> Iterator[Problem]:
 
 
 def _syntax(view: mmap.mmap) -> Iterator[Problem]:
-    text = _STREAM.sub(b"stream\nendstream", view[:])
+    text = _without_streams(view[:])
     if _ENDOBJ.search(text):
         yield "6.1.8", "endobj is not at the start of a line"
     yield from hex_problems(text)
+
+
+def _without_streams(content: bytes) -> bytes:
+    """Returns a file without what stands between `stream` and `endstream`, whose bytes would read like syntax."""
+    kept: list[bytes] = []
+    at = 0
+    while (start := content.find(b"stream", at)) >= 0:
+        stop = content.find(b"endstream", start + 6)
+        if stop < 0:
+            break
+        kept.append(content[at : start + 6])
+        at = stop + 9
+    kept.append(content[at:])
+    return b"\n".join(kept)
 
 
 def hex_problems(text: bytes) -> Iterator[Problem]:

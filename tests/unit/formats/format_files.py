@@ -118,6 +118,14 @@ def image(kind: str, *, dpi: int | None = 300, mode: str = "RGB", size: tuple[in
     return out.getvalue()
 
 
+def tiff_without_width() -> bytes:
+    """A TIFF whose first directory entry, the width, carries another tag: decoders trip over it in their own ways."""
+    content = bytearray(image("TIFF"))
+    (directory,) = struct.unpack_from("<I", content, 4)
+    struct.pack_into("<H", content, directory + 2, 7)
+    return bytes(content)
+
+
 # ---------------------------------------------------------------- packages
 
 

@@ -124,6 +124,7 @@ def test_every_code_of_the_catalogue_is_provoked_by_some_test():
         ("anh.jpg", files.image("JPEG")[:-900], ["FORMAT_BROKEN"]),
         ("anh.png", files.image("PNG")[:-30], ["FORMAT_BROKEN"]),
         ("anh.gif", files.image("GIF", dpi=None)[:-5], ["FORMAT_BROKEN"]),
+        ("anh.tif", files.tiff_without_width(), ["FORMAT_BROKEN"]),
         ("don.docx", files.damaged_docx(), ["FORMAT_BROKEN"]),
         ("don.docx", files.docx()[:-40], ["FORMAT_BROKEN"]),
         ("don.docx", files.remote_template(), ["FORMAT_SCRIPT"]),
