@@ -29,7 +29,7 @@ from pyhanko_certvalidator.validate import async_validate_path
 from archive_service.signatures import revocation
 from archive_service.signatures.algorithms import DatedAlgorithmPolicy
 from archive_service.signatures.certificates import display, name_text
-from archive_service.signatures.evidence import DatedCrl, DatedOcsp, Evidence, parse_crl, parse_ocsp, speaks_of
+from archive_service.signatures.evidence import DatedCrl, DatedOcsp, Evidence, parse_crl, parse_ocsp, stated_for
 from archive_service.signatures.policy import Freshness, RevocationRule, SignaturePolicy
 from archive_service.signatures.report import Reason, RevocationState, RevocationSummary, SubIndication
 from archive_service.signatures.trust import TrustStore, parse_certificate
@@ -402,10 +402,9 @@ def _usable_revocation(path: tuple[bytes, ...], case: Circumstances) -> tuple[li
     ocsps = []
     for der in case.evidence.ocsps:
         basic = parse_ocsp(der).basic_ocsp_response
-        produced = basic["tbs_response_data"]["produced_at"].native
-        if not (speaks_of(der, leaf) and produced > leaf.not_valid_after) and proven(
-            der, _responder(basic, issuer_names)
-        ):
+        stated = stated_for(der, leaf)
+        too_late = stated is not None and stated > leaf.not_valid_after
+        if not too_late and proven(der, _responder(basic, issuer_names)):
             ocsps.append(der)
     return crls, ocsps
 

@@ -205,7 +205,10 @@ def material_name(der: bytes, suffix: str) -> str:
     return f"{hashlib.sha256(der).hexdigest()}.{suffix}"
 
 
-def speaks_of(der: bytes, certificate: x509.Certificate) -> bool:
-    """Returns whether an OCSP response names the certificate's serial number."""
-    responses = parse_ocsp(der).basic_ocsp_response["tbs_response_data"]["responses"]
-    return any(single["cert_id"]["serial_number"].native == certificate.serial_number for single in responses)
+def stated_for(der: bytes, certificate: x509.Certificate) -> datetime | None:
+    """Returns the thisUpdate of an OCSP response's statement about the certificate's serial number, None when it has none."""
+    for single in parse_ocsp(der).basic_ocsp_response["tbs_response_data"]["responses"]:
+        if single["cert_id"]["serial_number"].native == certificate.serial_number:
+            stated: datetime = single["this_update"].native
+            return stated
+    return None

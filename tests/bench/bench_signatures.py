@@ -77,7 +77,7 @@ def _profile(pool: SignaturePool, task: SignatureTask) -> None:
     profiler = cProfile.Profile()
     profiler.runcall(pool.check, [task] * 20)
     out = io.StringIO()
-    pstats.Stats(profiler, stream=out).sort_stats("cumulative").print_stats(45)
+    pstats.Stats(profiler, stream=out).sort_stats("cumulative").print_stats(70)
     sys.stderr.write(out.getvalue())
 
 

@@ -132,6 +132,7 @@ class World:
         key: Any = None,
         key_usage: x509.KeyUsage | None = None,
         sign_hash: Any = None,
+        base_url: str = "http://status.invalid",
     ) -> Party:
         own = key or key_of(f"{self.tag}/{name}")
         parts = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
@@ -161,9 +162,9 @@ class World:
             builder = builder.add_extension(x509.OCSPNoCheck(), critical=False)
         if pointers:
             access = x509.AccessDescription(
-                AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier("http://ocsp.invalid/")
+                AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(f"{base_url}/ocsp")
             )
-            point = x509.DistributionPoint([x509.UniformResourceIdentifier("http://crl.invalid/c")], None, None, None)
+            point = x509.DistributionPoint([x509.UniformResourceIdentifier(f"{base_url}/crl")], None, None, None)
             builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
             builder = builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
         signing_key = issuer.key if issuer else own

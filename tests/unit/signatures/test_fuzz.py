@@ -1,5 +1,7 @@
 """Mutated files: no exception, no verdict better than the original's, no long run, bounded memory."""
 
+# mypy: disable-error-code="attr-defined"
+
 import re
 import resource
 import tempfile
@@ -39,7 +41,7 @@ def seed(kind: str) -> tuple[bytes, str]:
             world(), b"noi dung", detached=False, party=world().plain, stamped=True
         ), "application/pkcs7-mime"
     if kind == "xml":
-        signer = XMLSigner(method=methods.enveloped, signature_algorithm=SignatureMethod.ECDSA_SHA256)  # type: ignore[attr-defined]
+        signer = XMLSigner(method=methods.enveloped, signature_algorithm=SignatureMethod.ECDSA_SHA256)
         root = etree.fromstring("<a xmlns='urn:x'><b Id='b'>chữ</b></a>")
         party = world().plain
         signed = signer.sign(root, key=party.key, cert=[party.certificate])
