@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -88,14 +89,20 @@ def read_metadata(path: Path) -> AipMetadata:
         return metadata_of(zip_view(archive, index), index)
 
 
-def metadata_of(view: PackageView, index: ZipIndex) -> AipMetadata:
-    """Returns the metadata of an opened AIP.
+def metadata_of(
+    view: PackageView,
+    index: ZipIndex,
+    *,
+    documents: Sequence[Mets] | None = None,
+    files: Sequence[ArchivedFile] | None = None,
+) -> AipMetadata:
+    """Returns the metadata of an opened AIP; METS documents and files already read are not read again.
 
     Raises:
         PackageInvalid: something is missing or malformed.
     """
     try:
-        return _metadata(view, index)
+        return _metadata(view, index, documents, files)
     except (XmlRefused, KeyError, ValueError, TypeError, AttributeError) as exc:
         raise PackageInvalid(f"not an AIP of this archive, or damaged: {type(exc).__name__}: {exc}") from exc
 
@@ -107,7 +114,9 @@ def _read_as(view: PackageView, path: str, kind: type) -> Any:
     return value
 
 
-def _metadata(view: PackageView, index: ZipIndex) -> AipMetadata:
+def _metadata(
+    view: PackageView, index: ZipIndex, documents: Sequence[Mets] | None, files: Sequence[ArchivedFile] | None
+) -> AipMetadata:
     about = _read_as(view, layout.PACKAGE_JSON, dict)
     dossier_json = read_bytes(view, layout.DOSSIER_JSON, _JSON_BYTES_MAX)
     value, problems = parse_json(dossier_json)
@@ -115,7 +124,10 @@ def _metadata(view: PackageView, index: ZipIndex) -> AipMetadata:
     if dossier is None:
         raise PackageInvalid("dossier.json is malformed", findings=[*problems, *more])
     events, agents = read_provenance(view)
-    files = list(read_files(view))
+    if documents is None:
+        documents = [read_package_mets(view, path) for path in (layout.METS, layout.REP_METS)]
+    if files is None:
+        files = list(read_files(view))
     return AipMetadata(
         objid=str(about["objid"]),
         urn=str(about["urn"]),
@@ -136,7 +148,7 @@ def _metadata(view: PackageView, index: ZipIndex) -> AipMetadata:
         events=events,
         agents=agents,
         files=files,
-        entries=list(_entries(view, index, {file.path: file.component_id for file in files})),
+        entries=list(_entries(view, index, documents, {file.path: file.component_id for file in files})),
         validation_material={
             given: f"{layout.VALIDATION}/{name}" for given, name in about["validation_material"].items()
         },
@@ -273,15 +285,21 @@ def _file(element: Any) -> ArchivedFile:
 
 
 def _text(element: Any, path: str) -> str:
-    found = element.findtext("/".join(_P + name for name in path.split("/")))
-    return found or ""
+    return element.findtext(_qualified(path)) or ""
 
 
-def _entries(view: PackageView, index: ZipIndex, components: Mapping[str, str]) -> Iterator[AipEntry]:
+@cache
+def _qualified(path: str) -> str:
+    return "/".join(_P + name for name in path.split("/"))
+
+
+def _entries(
+    view: PackageView, index: ZipIndex, documents: Sequence[Mets], components: Mapping[str, str]
+) -> Iterator[AipEntry]:
     """Yields every entry with the digest METS states; METS.xml itself, which nothing in the package states, is read."""
     stated: dict[str, str] = {}
-    for path in (layout.METS, layout.REP_METS):
-        for attributes, target in read_package_mets(view, path).references():
+    for document in documents:
+        for attributes, target in document.references():
             stated[target] = attributes["CHECKSUM"]
     for member in index.members:
         path = member.name.removeprefix(f"{view.folder}/")

@@ -17,6 +17,7 @@ from archive_service.errors import PackageInvalid
 from archive_service.packaging import layout
 from archive_service.packaging.aip_reader import (
     AipMetadata,
+    ArchivedFile,
     metadata_of,
     read_files,
     read_metadata,
@@ -160,7 +161,7 @@ def _verify(path: Path, archive: BinaryIO, extra_checks: Sequence[ExtraCheck]) -
         _guard("completeness", package.completeness),
         _guard("premis_fixity", package.premis_fixity),
     ]
-    metadata, problem = _metadata(view, index)
+    metadata, problem = _metadata(view, index, package)
     if metadata is None:
         names = _CHECKS[6:11]
         checks += [CheckResult(name=name, outcome=Outcome.INDETERMINATE, reasons=[problem]) for name in names]
@@ -235,11 +236,13 @@ def _offset(member: ZipMember) -> int:
     return member.header_offset
 
 
-def _metadata(view: PackageView, index: ZipIndex) -> tuple[AipMetadata | None, str]:
+def _metadata(view: PackageView, index: ZipIndex, package: "_Package") -> tuple[AipMetadata | None, str]:
     try:
-        return metadata_of(view, index), ""
+        return metadata_of(view, index, documents=package.mets(), files=package.files()), ""
     except PackageInvalid as exc:
         return None, f"not checked: {exc.message}"
+    except XmlRefused as exc:
+        return None, f"not checked: {exc}"
 
 
 def _result(name: str, problems: Sequence[str], detail: Mapping[str, Any] | None = None) -> CheckResult:
@@ -298,17 +301,17 @@ class _Package:
         self._view = view
         self._digests = digests
         self._read: list[Mets] | None = None
+        self._files: list[ArchivedFile] | None = None
 
     def documents(self) -> Iterator[str]:
         """METS and PREMIS are there and valid with the schemas of this program, not with those the package carries."""
-        self._mets()
-        for _ in read_files(self._view):
-            pass
+        self.mets()
+        self.files()
         yield from ()
 
     def mets_fixity(self) -> Iterator[str]:
         """Every reference has the size and SHA-256 of the bytes."""
-        for document in self._mets():
+        for document in self.mets():
             for attributes, path in document.references():
                 digest = self._digest(path)
                 if digest is None:
@@ -321,7 +324,7 @@ class _Package:
     def completeness(self) -> Iterator[str]:
         """Every file is referenced, once, by the document it belongs to; METS.xml by nothing."""
         seen: dict[str, int] = {layout.METS: 1}
-        for document in self._mets():
+        for document in self.mets():
             for _, path in document.references():
                 seen[path] = seen.get(path, 0) + 1
         for path in self._view.sizes:
@@ -334,7 +337,7 @@ class _Package:
     def premis_fixity(self) -> Iterator[str]:
         """PREMIS states the digest and size of each data file, and of nothing else."""
         stated = set()
-        for file in read_files(self._view):
+        for file in self.files():
             stated.add(file.path)
             digest = self._digest(file.path)
             if digest is None:
@@ -345,7 +348,14 @@ class _Package:
             if path.startswith(f"{layout.REP_DATA}/") and path not in stated:
                 yield f"{path}: PREMIS says nothing of it"
 
-    def _mets(self) -> list[Mets]:
+    def files(self) -> list[ArchivedFile]:
+        """Returns the files PREMIS describes, read once."""
+        if self._files is None:
+            self._files = list(read_files(self._view))
+        return self._files
+
+    def mets(self) -> list[Mets]:
+        """Returns both METS documents, read once."""
         if self._read is None:
             self._read = [read_package_mets(self._view, path) for path in (layout.METS, layout.REP_METS)]
         return self._read
