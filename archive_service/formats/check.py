@@ -173,7 +173,7 @@ def _check_structure(
         if mime == "application/pdf":
             _pdf(path, component, policy, limits, depth, notes)
         elif mime.startswith("image/") and mime not in _NOT_RASTER:
-            check_image(path, notes, limits, decode=depth is Depth.FULL)
+            check_image(path, mime, notes, limits, decode=depth is Depth.FULL)
             if is_digitised(component):
                 judge_image(mime, policy.digitised, notes)
         elif mime.startswith(("audio/", "video/")):

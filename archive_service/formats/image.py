@@ -35,6 +35,9 @@ _DECODE_ERRORS: Final = (
 )
 """What Pillow's decoders raise on damaged files, seen while fuzzing."""
 
+_DECODED: Final = frozenset({"image/jpeg", "image/png", "image/tiff", "image/gif", "image/bmp", "image/webp"})
+"""Formats that every build of Pillow reads; one of these that it does not know is damaged."""
+
 _BITS: Final = {
     "1": 1,
     "L": 8,
@@ -51,7 +54,7 @@ _BITS: Final = {
 _COLOUR_MODES: Final = frozenset({"RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "P", "PA"})
 
 
-def check_image(path: Path, notes: Notes, limits: Limits, *, decode: bool) -> None:
+def check_image(path: Path, mime: str, notes: Notes, limits: Limits, *, decode: bool) -> None:
     """Checks an image file; adds `width_px`, `height_px`, `dpi`, `mode`, `bits_per_pixel`, `colour`, `frames`."""
     with path.open("rb") as source:
         problem = _structure(source, path.stat().st_size)
@@ -74,7 +77,10 @@ def check_image(path: Path, notes: Notes, limits: Limits, *, decode: bool) -> No
         except Image.DecompressionBombError:
             notes.unchecked("image pixels", f"more than {limits.image_pixels} pixels")
         except UnidentifiedImageError:
-            notes.unchecked("image", "no decoder for this format")
+            if mime in _DECODED:
+                notes.broken("no decoder recognises it")
+            else:
+                notes.unchecked("image", "no decoder for this format")
         except _DECODE_ERRORS as exc:
             notes.broken(str(exc) or type(exc).__name__)
 
