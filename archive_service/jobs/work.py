@@ -35,9 +35,13 @@ class _Parts:
         return self._checkers
 
 
-def load_registry() -> Registry:
-    """Returns the functions of all kinds; called once in each worker process."""
-    parts = _Parts()
+def load_registry(checkers: Checkers | None = None) -> Registry:
+    """Returns the functions of all kinds; called once in each worker process.
+
+    Args:
+        checkers: Who checks bytes; default limited worker processes, started with the first file.
+    """
+    parts = _Parts(checkers)
 
     def check(context: JobContext) -> None:
         def progress(done: int, total: int) -> None:

@@ -1,0 +1,235 @@
+"""Pushing dossiers: the same content once, other content refused with the difference, bad bytes refused with nothing kept."""
+
+import io
+import json
+import threading
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from archive_service.models import RoleName, Submission
+from archive_service.samples.small import minimal_dossier, write_json
+from tests.pipeline import Archive
+
+
+@pytest.fixture
+def dossier(tmp_path: Path) -> Path:
+    return minimal_dossier(tmp_path / "dossiers").folder
+
+
+def _zip(folder: Path, *, top: str = "") -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            archive.write(path, top + path.relative_to(folder).as_posix())
+    return target.getvalue()
+
+
+def _changed(folder: Path, **changes: Any) -> bytes:
+    return json.dumps({**json.loads((folder / "dossier.json").read_bytes()), **changes}).encode()
+
+
+def _submissions(archive: Archive) -> int:
+    with archive.service.database.read() as session:
+        return session.scalar(select(func.count()).select_from(Submission)) or 0
+
+
+def test_a_dossier_goes_from_push_to_the_archive(archive: Archive, dossier: Path) -> None:
+    record_id = archive.archive(dossier)
+    record = archive.call("GET", f"records/{record_id}", role=RoleName.OFFICER).json()
+    assert record["state"] == "STORED"
+    assert record["dossier_code"] == json.loads((dossier / "dossier.json").read_bytes())["dossier_code"]
+    copies = record["aips"][0]["copies"]
+    assert [copy["location"] for copy in copies] == ["kho-1", "kho-2"]
+    assert {copy["read_back_sha256"] for copy in copies} == {record["aips"][0]["sha256"]}
+
+
+def test_opening_twice_gives_the_same_submission(archive: Archive, dossier: Path) -> None:
+    first, second = archive.open(dossier), archive.open(dossier)
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.json() == second.json()
+    assert [upload["component_id"] for upload in first.json()["uploads"]] == ["c01", "c02", "c03"]
+
+
+def test_pushing_again_after_storing_changes_nothing(archive: Archive, dossier: Path) -> None:
+    record_id = archive.archive(dossier)
+    again = archive.open(dossier)
+    assert (again.status_code, again.json()["state"], again.json()["record_id"]) == (200, "STORED", record_id)
+    assert again.json()["uploads"] == []
+    archive.upload(dossier, again.json()["id"])
+    assert archive.call("POST", f"submissions/{again.json()['id']}/complete").status_code == 202
+    assert _submissions(archive) == 1
+
+
+def test_concurrent_pushes_give_one_submission(archive: Archive, dossier: Path) -> None:
+    archive.headers(RoleName.SUBMITTER)
+    gate = threading.Barrier(6)
+
+    def push(_: int) -> tuple[int, str]:
+        gate.wait()
+        answer = archive.open(dossier)
+        return answer.status_code, answer.json()["id"]
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(push, range(6)))
+    assert sorted(status for status, _ in answers) == [200] * 5 + [201]
+    assert len({submission_id for _, submission_id in answers}) == 1
+    assert _submissions(archive) == 1
+
+
+def test_other_content_under_the_same_code_is_refused_with_the_difference(archive: Archive, dossier: Path) -> None:
+    archive.open(dossier)
+    answer = archive.call("POST", "submissions", content=_changed(dossier, title="Tiêu đề khác"))
+    assert (answer.status_code, answer.json()["code"]) == (409, "DOSSIER_CONTENT_DIFFERS")
+    assert [place["pointer"] for place in answer.json()["difference"]] == ["/title"]
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert _submissions(archive) == 1
+
+
+def test_other_content_after_storing_is_refused_too(archive: Archive, dossier: Path) -> None:
+    archive.archive(dossier)
+    answer = archive.call("POST", "submissions", content=_changed(dossier, title="Tiêu đề khác"))
+    assert (answer.status_code, answer.json()["code"]) == (409, "DOSSIER_CONTENT_DIFFERS")
+
+
+def test_wrong_bytes_are_refused_and_right_ones_still_accepted(archive: Archive, dossier: Path) -> None:
+    submission_id = archive.open(dossier).json()["id"]
+    url = f"submissions/{submission_id}/components/c01"
+    wrong = archive.call("PUT", url, content=b"x")
+    assert (wrong.status_code, wrong.json()["code"], wrong.json()["component_id"]) == (422, "DIGEST_MISMATCH", "c01")
+    staged = archive.service.settings.staging_dir / submission_id
+    assert [path.name for path in staged.iterdir()] == ["dossier.json"]
+    archive.upload(dossier, submission_id)
+
+
+def test_completing_early_names_what_is_missing(archive: Archive, dossier: Path) -> None:
+    submission_id = archive.open(dossier).json()["id"]
+    answer = archive.call("POST", f"submissions/{submission_id}/complete")
+    assert (answer.status_code, answer.json()["code"]) == (409, "COMPONENTS_MISSING")
+    assert answer.json()["missing"] == ["c01", "c02", "c03"]
+
+
+def test_sending_a_component_again_compares_it(archive: Archive, dossier: Path) -> None:
+    submission_id = archive.push(dossier)
+    archive.upload(dossier, submission_id)
+    answer = archive.call("PUT", f"submissions/{submission_id}/components/c01", content=b"other")
+    assert (answer.status_code, answer.json()["code"]) == (422, "DIGEST_MISMATCH")
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"{", "DOSSIER_JSON_MALFORMED"),
+        (b'{"a": 1, "a": 2}', "DOSSIER_JSON_MALFORMED"),
+        (b'{"a": NaN}', "DOSSIER_JSON_MALFORMED"),
+        (b"\xff\xfe", "DOSSIER_JSON_MALFORMED"),
+        (b"[" * 100_000, "DOSSIER_JSON_MALFORMED"),
+        (b"{}", "DOSSIER_FIELD_INVALID"),
+        (b"[]", "DOSSIER_FIELD_INVALID"),
+    ],
+)
+def test_malformed_descriptions_are_refused_with_every_reason(archive: Archive, body: bytes, code: str) -> None:
+    answer = archive.call("POST", "submissions", content=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "DOSSIER_INVALID")
+    assert {finding["code"] for finding in answer.json()["findings"]} == {code}
+    assert _submissions(archive) == 0
+
+
+def test_every_wrong_field_is_told_at_once(archive: Archive, dossier: Path) -> None:
+    body = _changed(dossier, closed_at="2025-01-01T00:00:00", access_mode="9", title="a\u0000b")
+    answer = archive.call("POST", "submissions", content=body)
+    assert {finding["location"] for finding in answer.json()["findings"]} == {"/closed_at", "/access_mode", "/title"}
+
+
+def test_a_repeated_component_id_is_refused(archive: Archive, dossier: Path) -> None:
+    value = json.loads((dossier / "dossier.json").read_bytes())
+    value["components"].append({**value["components"][0], "path": "other.pdf"})
+    answer = archive.call("POST", "submissions", content=json.dumps(value).encode())
+    assert [finding["code"] for finding in answer.json()["findings"]] == ["COMPONENT_ID_DUPLICATE"]
+
+
+def test_a_one_shot_package_goes_the_same_way(archive: Archive, dossier: Path) -> None:
+    first = archive.call("POST", "packages", content=_zip(dossier))
+    second = archive.call("POST", "packages", content=_zip(dossier, top="ho-so/"))
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert first.json()["id"] == second.json()["id"] == archive.open(dossier).json()["id"]
+    archive.work()
+    assert archive.submission(first.json()["id"])["state"] == "AWAITING_APPROVAL"
+    assert _submissions(archive) == 1
+
+
+def test_a_package_with_wrong_bytes_names_the_file(archive: Archive, dossier: Path) -> None:
+    content = json.loads((dossier / "dossier.json").read_bytes())
+    content["components"][1]["sha256"] = "0" * 64
+    write_json(dossier, content)
+    submission_id = archive.call("POST", "packages", content=_zip(dossier)).json()["id"]
+    archive.work()
+    body = archive.submission(submission_id)
+    assert body["state"] == "REJECTED"
+    assert ("COMPONENT_DIGEST_MISMATCH", "c02") in {(f["code"], f["location"]) for f in body["findings"]}
+    assert not (archive.service.settings.staging_dir / submission_id).exists()
+
+
+@pytest.mark.parametrize("body", [b"", b"not a zip", b"PK\x03\x04 cut off"])
+def test_an_unreadable_package_becomes_a_refused_submission_and_nothing_more(archive: Archive, body: bytes) -> None:
+    opened = archive.call("POST", "packages", content=body, agency="H56.16")
+    assert opened.status_code == 202
+    archive.work()
+    state = archive.call("GET", f"submissions/{opened.json()['id']}", agency="H56.16").json()
+    assert (state["state"], state["dossier_code"], state["record_id"]) == ("REJECTED", None, None)
+    assert state["findings"]
+    again = archive.call("POST", "packages", content=body, agency="H56.16")
+    assert again.json()["id"] == opened.json()["id"]
+    assert list(archive.service.settings.staging_dir.glob("*/*")) == []
+
+
+def test_a_sender_may_take_back_an_unfinished_push(archive: Archive, dossier: Path) -> None:
+    submission_id = archive.open(dossier).json()["id"]
+    answer = archive.call("POST", f"submissions/{submission_id}/withdraw", json={"reason": "gửi nhầm"})
+    assert answer.json()["state"] == "REJECTED"
+    archive.work()
+    other = archive.call("POST", "submissions", content=_changed(dossier, title="Tiêu đề khác"))
+    assert other.status_code == 201
+
+
+def test_a_refused_dossier_is_opened_again_only_when_asked(archive: Archive, dossier: Path) -> None:
+    submission_id = archive.push(dossier)
+    archive.work()
+    archive.decide(submission_id, "return", "thiếu dấu")
+    assert archive.open(dossier).json()["id"] == submission_id
+    again = archive.call("POST", "submissions?again=true", content=(dossier / "dossier.json").read_bytes())
+    assert again.status_code == 201
+    assert again.json()["id"] != submission_id
+
+
+def test_a_supplement_makes_a_new_version_and_keeps_the_old(archive: Archive, dossier: Path) -> None:
+    record_id = archive.archive(dossier)
+    refused = archive.call("POST", "submissions", content=_changed(dossier, title="Bổ sung"))
+    assert refused.status_code == 409
+    (dossier / "dossier.json").write_bytes(_changed(dossier, title="Bổ sung", record_status="SUPPLEMENT"))
+    assert archive.archive(dossier) == record_id
+    record = archive.call("GET", f"records/{record_id}", role=RoleName.OFFICER).json()
+    assert [aip["version"] for aip in record["aips"]] == [2, 1]
+    assert len({aip["objid"] for aip in record["aips"]}) == 2
+
+
+def test_a_supplement_of_nothing_is_refused(archive: Archive, dossier: Path) -> None:
+    answer = archive.call("POST", "submissions", content=_changed(dossier, record_status="REPLACEMENT"))
+    assert (answer.status_code, answer.json()["code"]) == (409, "CONFLICT")
+
+
+def test_a_token_pushes_only_for_its_agency(archive: Archive, dossier: Path) -> None:
+    answer = archive.open(dossier, agency="000.00.00.H02")
+    assert (answer.status_code, answer.json()["code"]) == (403, "NOT_PERMITTED")
+    assert archive.http.post("/api/v1/submissions", content=b"{}").status_code == 401
+
+
+def test_a_body_over_the_limit_is_refused(archive: Archive, dossier: Path) -> None:
+    limited = archive.service.settings.model_copy(update={"max_dossier_json_bytes": 100})
+    object.__setattr__(archive.service, "settings", limited)
+    answer = archive.open(dossier)
+    assert (answer.status_code, answer.json()["code"]) == (413, "TOO_LARGE")
