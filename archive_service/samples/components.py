@@ -13,7 +13,7 @@ from typing import Any, Final
 from xml.sax.saxutils import escape
 
 from archive_service.clock import LEGAL_ZONE
-from archive_service.samples.facts import Agency, Case, Lines, PaperKind, Person
+from archive_service.samples.facts import Agency, Case, Lines, PaperKind, Person, in_office_hours
 from archive_service.samples.papers import Typesetter, qr, scribble
 from archive_service.samples.pki import Identity, TestPki
 from archive_service.samples.scans import identity_card, scanned_page, site_photograph
@@ -159,10 +159,8 @@ def digitised(case: Case, studio: Studio, paper: Paper) -> SampleFile:
         "image": studio.typesetter.picture(jpeg),
         "body": [paper["heading"], *paper["body"]],
         "conversion": [
-            "BẢN SỐ HÓA TỪ VĂN BẢN GIẤY",
-            f"{case.agency.name}",
-            f"Người số hóa: {case.clerk.name}",
-            at.astimezone(LEGAL_ZONE).isoformat(timespec="seconds"),
+            f"BẢN SỐ HÓA TỪ VĂN BẢN GIẤY – {case.agency.name}",
+            f"Người số hóa: {case.clerk.name} – {at.astimezone(LEGAL_ZONE).isoformat(timespec='seconds')}",
         ],
     }
     signing = Signing(identity=clerk(case, studio.pki), at=at, field="NguoiSoHoa", reason="Số hóa thành phần hồ sơ")
@@ -381,7 +379,7 @@ def process_steps(case: Case) -> list[dict[str, Any]]:  # JSON
     span = (case.closed_at - case.received_at) / (len(plan) - 1)
     return [
         {
-            "at": (case.received_at + span * number).replace(microsecond=0).isoformat(),
+            "at": in_office_hours(case.received_at + span * number, order=number).isoformat(),
             "actor": person.name,
             "position": position,
             "step": step,

@@ -20,6 +20,7 @@ COMMUNE: Final = "commune"
 """A procedure's unit when the commune settles it."""
 
 _WORK_STARTS: Final = 8
+_WORK_ENDS: Final = 17
 _SATURDAY: Final = 5
 
 
@@ -212,7 +213,7 @@ def draw_case(number: int, *, seed: int, at: datetime, outcome: str, supplemente
     agency = _agency(procedure, province, commune)
     received = _received(rng, at=at, days=procedure.days, supplemented=supplemented)
     due = _workday(received + timedelta(days=procedure.days + (7 if supplemented else 0)), hour=17)
-    closed = due + timedelta(days=3) if overdue else max(received + timedelta(hours=4), due - timedelta(hours=20))
+    closed = _workday(due + timedelta(days=3), hour=10) if overdue else due.replace(hour=15, minute=30)
     applicant, other = _person(rng, province, born_from=1960), _person(rng, province, born_from=1965)
     facts = _facts(rng, procedure, province, commune.name, applicant, other)
     facts |= {"symbol": agency.symbol, "today": _vietnamese(closed.date()), "year": str(received.year)}
@@ -274,6 +275,18 @@ def _workday(moment: datetime, *, hour: int) -> datetime:
     while moment.weekday() >= _SATURDAY:
         moment += timedelta(days=1)
     return moment.replace(hour=hour, minute=0, second=0)
+
+
+def in_office_hours(moment: datetime, *, order: int) -> datetime:
+    """Moves a moment to when an office is open; `order` keeps several moved to the same place apart and in order."""
+    if moment.weekday() >= _SATURDAY:
+        friday = moment - timedelta(days=moment.weekday() - _SATURDAY + 1)
+        return friday.replace(hour=_WORK_ENDS - 1, minute=45 + order, second=0)
+    if moment.hour < _WORK_STARTS:
+        return moment.replace(hour=_WORK_STARTS, minute=order, second=0)
+    if moment.hour >= _WORK_ENDS - 1:
+        return moment.replace(hour=_WORK_ENDS - 1, minute=30 + order, second=0)
+    return moment.replace(microsecond=0)
 
 
 def _person(rng: random.Random, province: Province, *, born_from: int) -> Person:

@@ -21,7 +21,7 @@ def scanned_page(typesetter: Typesetter, paper: dict[str, Any], *, rng: random.R
     """Returns the paper as if it had been printed and scanned: colour JPEG of an A4 page at 200 dpi."""
     tilt = {"scanned": True, "tint": rng.choice(_TINTS), "angle": f"{rng.uniform(-0.7, 0.7):.2f}deg"}
     drawn = Image.open(io.BytesIO(typesetter.png(paper | tilt))).convert("RGB")
-    page = drawn.resize(_PAGE_SIZE, Image.Resampling.BICUBIC)
+    page = drawn.resize(_PAGE_SIZE, Image.Resampling.BILINEAR)
     return _jpeg(_grained(page), quality=42)
 
 
