@@ -1,11 +1,14 @@
 """Bringing a database to the schema this code is written for: the same Alembic history on SQLite and PostgreSQL."""
 
+import sys
+import tempfile
+
+from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from alembic import command
 from archive_service.db import Database
 from archive_service.errors import ConfigurationInvalid
 from archive_service.resources import migrations_dir
@@ -46,3 +49,18 @@ def _config(connection: Connection) -> Config:
     config.set_main_option("script_location", str(migrations_dir()))
     config.attributes["connection"] = connection
     return config
+
+
+def _draft(message: str) -> None:
+    """Writes a new migration from the difference between the models and an empty database at the newest revision."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(f"sqlite:///{folder}/draft.db")
+        upgrade(database)
+        with database.engine.begin() as connection:
+            revision = f"{int(head_revision()) + 1:04d}"
+            command.revision(_config(connection), message=message, autogenerate=True, rev_id=revision)
+        database.close()
+
+
+if __name__ == "__main__":
+    _draft(" ".join(sys.argv[1:]) or "change")
