@@ -196,9 +196,8 @@ def pdfa_claim(pdf: pikepdf.Pdf) -> str | None:
 
 def _xmp_property(element: etree._Element, name: str) -> str:
     qualified = f"{{{PDFA_NAMESPACE}}}{name}"
-    if element.tag == qualified:
-        return shorten(element.text or "", 10)
-    return shorten(str(element.get(qualified) or ""), 10)
+    value = element.text if element.tag == qualified else element.get(qualified)
+    return shorten(str(value), 10) if value else ""
 
 
 # ---------------------------------------------------------------- every object once
