@@ -19,6 +19,7 @@ from archive_service.packaging.csip_header import AIP_RULES, HEADER_RULES, SIP_R
 from archive_service.packaging.csip_metadata import METADATA_RULES
 from archive_service.packaging.csip_structmap import STRUCT_MAP_RULES
 from archive_service.packaging.csip_structure import STRUCTURE_RULES, read_documents
+from archive_service.packaging.mets_reader import Mets
 from archive_service.packaging.package_view import PackageView
 
 
@@ -78,16 +79,25 @@ _PROBLEMS_MAX: Final = 20
 
 
 def check_package(
-    view: PackageView, *, version: str = CsipVersion.V2_0_4, at: datetime | None = None, package_type: str | None = None
+    view: PackageView,
+    *,
+    version: str = CsipVersion.V2_0_4,
+    at: datetime | None = None,
+    package_type: str | None = None,
+    documents: Sequence[Mets] | None = None,
 ) -> CsipReport:
     """Checks a package against every rule.
 
     `at` is the time after which a date lies in the future; without it that is not asked. `package_type` "AIP" or "SIP"
-    adds the profile's own rules; without it the package's own OAISPACKAGETYPE decides.
+    adds the profile's own rules; without it the package's own OAISPACKAGETYPE decides. `documents` are all METS documents of the package,
+    root first, when the caller has read them already.
     """
     words = vocabularies()
     context = Context(view=view, words=words, at=at)
-    read_documents(context)
+    if documents is None:
+        read_documents(context)
+    else:
+        context.documents.extend(documents)
     rules: dict[str, Rule] = dict(STRUCTURE_RULES)
     if context.root is not None:
         rules |= HEADER_RULES | METADATA_RULES | FILE_RULES | STRUCT_MAP_RULES

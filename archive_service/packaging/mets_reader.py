@@ -5,6 +5,8 @@ Read as a stream; small at 100,000 files.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from sys import intern
 from typing import IO, Any, Final
 from urllib.parse import unquote
 
@@ -14,6 +16,11 @@ from archive_service.packaging.mets import CSIP_NS, METS_NS, XLINK_NS
 from archive_service.packaging.xml_reader import elements, local_name
 
 _NAMES: Final = {CSIP_NS: "csip:", XLINK_NS: "xlink:", "https://DILCIS.eu/XML/METS/SIPExtensionMETS": "sip:"}
+
+_REPEATED: Final = frozenset(
+    {"MIMETYPE", "CREATED", "CHECKSUMTYPE", "LOCTYPE", "xlink:type", "STATUS", "MDTYPE", "ADMID"}
+)
+"""Attributes whose values are few: kept once for all files."""
 
 Attributes = Mapping[str, str]
 """By name; attributes of CSIP, SIP and XLink have their usual prefix."""
@@ -179,16 +186,22 @@ def _group(mets: Mets, element: Any) -> FileGroup:
 _MARK: Final = "archive-service-group"
 
 
+@cache
+def _name(raw: str) -> str:
+    """Returns the short form of an attribute's name, one object for all; "" for a foreign namespace."""
+    if raw[0] != "{":
+        return raw
+    namespace, _, local = raw[1:].partition("}")
+    prefix = _NAMES.get(namespace)
+    return "" if prefix is None else prefix + local
+
+
 def _attributes(element: Any) -> dict[str, str]:
     result: dict[str, str] = {}
-    for name, value in element.attrib.items():
-        if name[0] != "{":
-            result[name] = value
-            continue
-        namespace, _, local = name[1:].partition("}")
-        prefix = _NAMES.get(namespace)
-        if prefix is not None:
-            result[prefix + local] = value
+    for raw, value in element.attrib.items():
+        name = _name(raw)
+        if name:
+            result[name] = intern(value) if name in _REPEATED else value
     return result
 
 

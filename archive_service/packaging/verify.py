@@ -173,7 +173,7 @@ def _verify(path: Path, archive: BinaryIO, extra_checks: Sequence[ExtraCheck]) -
             _guard("retention", lambda: _retention(metadata)),
             _guard("provenance", lambda: _provenance(metadata)),
         ]
-    checks.append(_csip(view, metadata))
+    checks.append(_csip(view, metadata, package))
     opened = OpenedAip(path=path, digest=digest, size_bytes=index.size_bytes, view=view, metadata=metadata)
     checks += [check(opened) for check in extra_checks]
     return VerificationReport(
@@ -450,9 +450,10 @@ def _provenance(metadata: AipMetadata) -> Iterator[str]:
             yield f"event {event.id} names the unknown component {unknown[0]}"
 
 
-def _csip(view: PackageView, metadata: AipMetadata | None) -> CheckResult:
+def _csip(view: PackageView, metadata: AipMetadata | None, package: _Package) -> CheckResult:
     version = metadata.csip_version if metadata is not None else "2.0.4"
-    report = check_package(view, version=version, package_type="AIP")
+    documents = package.mets() if metadata is not None else None
+    report = check_package(view, version=version, package_type="AIP", documents=documents)
     reasons = [
         f"{item.id} ({item.level.value}): {problem}" for item in report.failed().values() for problem in item.problems
     ]
