@@ -7,7 +7,7 @@ from pyhanko.sign.validation.utils import CMSAlgorithmUsagePolicy
 from pyhanko_certvalidator.policy_decl import AlgorithmUsageConstraint
 
 from archive_service.signatures.policy import AlgorithmRule, SignaturePolicy, end_of_day
-from archive_service.signatures.report import AlgorithmUse, Strength
+from archive_service.signatures.report import AlgorithmUse, Reason, Strength, SubIndication
 
 
 class DatedAlgorithmPolicy(CMSAlgorithmUsagePolicy):
@@ -74,17 +74,55 @@ def key_family(public_key: keys.PublicKeyInfo) -> tuple[str, int]:
     return family, {"ed25519": 256, "ed448": 456}.get(family, 0)
 
 
+def judge_algorithms(
+    policy: SignaturePolicy,
+    digests: tuple[str, ...],
+    algorithm: algos.SignedDigestAlgorithm | None,
+    key: keys.PublicKeyInfo,
+    at: datetime,
+) -> tuple[SubIndication | None, list[Reason]]:
+    """Judges the algorithms of one signature at its proven time (EN 319 102-1 clause 5.2.8); None = all acceptable.
+
+    Args:
+        policy: the dated lists.
+        digests: digest algorithms used; the first is the one the signature algorithm must fit.
+        algorithm: the signature algorithm, None where the format names none in ASN.1.
+        key: the signer's public key.
+        at: the time to judge for.
+    """
+    dated = DatedAlgorithmPolicy(policy)
+    try:
+        named = [algos.DigestAlgorithm({"algorithm": name}) for name in digests]
+        found = [dated.digest_algorithm_allowed(digest, at) for digest in named]
+        if algorithm is not None:
+            found.append(dated.signature_algorithm_allowed(algorithm, at, key))
+            found += [dated.digest_combination_allowed(algorithm, digest, None) for digest in named[:1]]
+        else:
+            family, bits = key_family(key)
+            found.append(_constraint(f"key {family} {bits}", policy.key_rule(family, bits), at))
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        detail = f"{type(exc).__name__}: {exc}"[:200]
+        return SubIndication.CRYPTO_CONSTRAINTS_FAILURE, [
+            Reason(code="ALGORITHM_NOT_ACCEPTED", params={"detail": detail})
+        ]
+    failed = [constraint for constraint in found if not constraint]
+    if not failed:
+        return None, []
+    until = all(constraint.not_allowed_after is not None for constraint in failed)
+    sub = SubIndication.CRYPTO_CONSTRAINTS_FAILURE_NO_POE if until else SubIndication.CRYPTO_CONSTRAINTS_FAILURE
+    return sub, [Reason(code="ALGORITHM_NOT_ACCEPTED", params={"detail": c.failure_reason or ""}) for c in failed]
+
+
 def describe(
-    policy: SignaturePolicy, use: str, *, digest: str | None, key: keys.PublicKeyInfo | None, at: datetime
+    policy: SignaturePolicy, use: str, *, digests: tuple[str, ...], key: keys.PublicKeyInfo, at: datetime
 ) -> list[AlgorithmUse]:
-    """Returns digest and key of one use with their strength at `at`."""
-    uses = []
-    if digest is not None:
-        uses.append(_use(f"{use} digest", digest, policy.digest_rule(digest), at))
-    if key is not None:
+    """Returns digests and key of one use with their strength at `at`."""
+    uses = [_use(f"{use} digest", digest, policy.digest_rule(digest), at) for digest in digests]
+    try:
         family, bits = key_family(key)
-        uses.append(_use(f"{use} key", f"{family} {bits}", policy.key_rule(family, bits), at))
-    return uses
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return [*uses, AlgorithmUse(use=f"{use} key", name="unknown", strength=Strength.UNKNOWN)]
+    return [*uses, _use(f"{use} key", f"{family} {bits}", policy.key_rule(family, bits), at)]
 
 
 def _use(use: str, name: str, rule: AlgorithmRule | None, at: datetime) -> AlgorithmUse:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from asn1crypto import algos, keys, x509
+from asn1crypto import algos, x509
 
 from archive_service.signatures import certificates
-from archive_service.signatures.algorithms import DatedAlgorithmPolicy, describe
+from archive_service.signatures.algorithms import describe, judge_algorithms
 from archive_service.signatures.chain import ChainVerdict, Circumstances, Purpose, judge
 from archive_service.signatures.policy import SignaturePolicy
 from archive_service.signatures.report import (
@@ -57,7 +57,9 @@ class Signed:
     coverage: str
     changes: ChangesAfterSigning = ChangesAfterSigning.NOT_APPLICABLE
     digest: str | None = None
-    """Digest algorithm over the content."""
+    """Digest algorithm of the signature."""
+    content_digest: str | None = None
+    """A further digest between content and signature (adbe.pkcs7.sha1)."""
     algorithm: algos.SignedDigestAlgorithm | None = None
     tokens: tuple[JudgedToken, ...] = ()
     """Judged signature time-stamps."""
@@ -96,7 +98,10 @@ def assess(signed: Signed, case: Circumstances) -> SignatureReport:
         subs += [chain.sub_indication] if chain.sub_indication else []
         reasons += chain.reasons
         remarks += chain.remarks
-        sub, why, uses = algorithms(signed, signed.certificate.public_key, proven, case)  # (4)
+        digests = tuple(filter(None, (signed.digest, signed.content_digest)))
+        key = signed.certificate.public_key
+        sub, why = judge_algorithms(policy, digests, signed.algorithm, key, proven)  # (4)
+        uses = describe(policy, "signature", digests=digests, key=key, at=proven)
         subs += [sub] if sub else []
         reasons += why
     order = _order(signed, best, case)  # (5)
@@ -167,33 +172,6 @@ def best_time(signed: Signed, case: Circumstances) -> tuple[datetime | None, Sig
     if known < case.at and (stamped is None or known < stamped):
         return known, SigningTimeSource.KNOWN_POE
     return (min(stamped, case.at), SigningTimeSource.TIMESTAMP) if stamped else (None, None)
-
-
-def algorithms(
-    signed: Signed, key: keys.PublicKeyInfo, proven: datetime, case: Circumstances
-) -> tuple[SubIndication | None, list[Reason], list[AlgorithmUse]]:
-    """Judges digest and key of the signature itself at the proven time."""
-    policy = DatedAlgorithmPolicy(case.policy)
-    uses: list[AlgorithmUse] = []
-    try:
-        uses = describe(case.policy, "signature", digest=signed.digest, key=key, at=proven)
-        refused = []
-        if signed.digest:
-            refused.append(policy.digest_algorithm_allowed(algos.DigestAlgorithm({"algorithm": signed.digest}), proven))
-        if signed.algorithm is not None:
-            refused.append(policy.signature_algorithm_allowed(signed.algorithm, proven, key))
-            if signed.digest:
-                message = algos.DigestAlgorithm({"algorithm": signed.digest})
-                refused.append(policy.digest_combination_allowed(signed.algorithm, message, None))
-    except (ValueError, TypeError, KeyError, AttributeError) as exc:
-        reason = Reason(code="ALGORITHM_NOT_ACCEPTED", params={"detail": f"{type(exc).__name__}: {exc}"[:200]})
-        return SubIndication.CRYPTO_CONSTRAINTS_FAILURE, [reason], uses
-    failed = [constraint for constraint in refused if not constraint]
-    if not failed:
-        return None, [], uses
-    dated = all(constraint.not_allowed_after is not None for constraint in failed)
-    sub = SubIndication.CRYPTO_CONSTRAINTS_FAILURE_NO_POE if dated else SubIndication.CRYPTO_CONSTRAINTS_FAILURE
-    return sub, [Reason(code="ALGORITHM_NOT_ACCEPTED", params={"detail": c.failure_reason or ""}) for c in failed], uses
 
 
 def _order(signed: Signed, best: datetime | None, case: Circumstances) -> list[Reason]:

@@ -257,6 +257,11 @@ def imprint_matches(token: cms.SignedData, digest_of: Callable[[str], bytes]) ->
         return False
 
 
+def imprint_digest(token: cms.SignedData) -> str:
+    """Returns the digest algorithm of a token's message imprint; call only once `token_time` found a TSTInfo."""
+    return str(token["encap_content_info"]["content"].parsed["message_imprint"]["hash_algorithm"]["algorithm"].native)
+
+
 def digest_of_bytes(content: bytes) -> Callable[[str], bytes]:
     """Returns a function from digest name to the digest of `content`."""
     return digest_stream_of(lambda: iter((content,)))

@@ -176,7 +176,7 @@ def _examine(entry: _Found, reader: PdfFileReader, stream: BinaryIO) -> None:
     except PDF_UNREADABLE as exc:
         entry.reasons.append(could_not(exc))
     if entry.coverage is None or entry.coverage < SignatureCoverageLevel.ENTIRE_REVISION:
-        entry.reasons.append(Reason(code="BYTE_RANGE", params={"ranges": str(list(embedded.byte_range))[:100]}))
+        entry.reasons.append(Reason(code="BYTE_RANGE", params={"ranges": str(embedded.byte_range)[:100]}))
 
 
 def _changes(embedded: EmbeddedPdfSignature, reasons: list[Reason]) -> ChangesAfterSigning:
@@ -379,6 +379,7 @@ def _signed(
         claimed_time=_claimed_time(view.claimed_time, embedded),
         level=_level(entry, found, tokens, case),
         digest=view.digest,
+        content_digest="sha1" if entry.sub_filter == PKCS7_SHA1 else None,
         algorithm=signer_info["signature_algorithm"],
         tokens=tokens,
         content_tokens=content_tokens,

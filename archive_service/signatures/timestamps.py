@@ -7,11 +7,13 @@ from typing import Final
 
 from asn1crypto import cms
 
+from archive_service.signatures.algorithms import judge_algorithms
 from archive_service.signatures.certificates import signer_name
 from archive_service.signatures.chain import ChainVerdict, Circumstances, Purpose, judge, judge_stale
 from archive_service.signatures.cms import (
     dump_token,
     encapsulated_digest,
+    imprint_digest,
     imprint_matches,
     token_time,
     view_signer,
@@ -76,7 +78,14 @@ def judge_token(
     if when > case.at + CLOCK_TOLERANCE:
         reason = Reason(code="TOKEN_FROM_FUTURE", params={"time": when.isoformat(), "date": case.at.isoformat()})
         return _judged(token, kind, when, authority, SubIndication.TIMESTAMP_ORDER_FAILURE, (reason,))
-    chain = judge(view.certificate, purpose, min(proven or case.at, case.at), case)
+    known = min(proven or case.at, case.at)
+    digests = (view.digest, imprint_digest(token))
+    weak, why = judge_algorithms(
+        case.policy, digests, view.signer_info["signature_algorithm"], view.certificate.public_key, known
+    )
+    if weak is not None:
+        return _judged(token, kind, when, authority, weak, tuple(why))
+    chain = judge(view.certificate, purpose, known, case)
     if chain.sub_indication is SubIndication.TRY_LATER and case.policy.freshness is Freshness.AT_BEST_SIGNATURE_TIME:
         chain = judge_stale(view.certificate, purpose, when, chain, case)
     reasons = (*chain.reasons, *chain.remarks)
