@@ -7,7 +7,6 @@ from archive_service.dossier import Component
 from archive_service.findings import Finding, Severity
 from archive_service.signatures.policy import RoleRequirement, SignaturePolicy, SignerType
 from archive_service.signatures.report import (
-    ChangesAfterSigning,
     Indication,
     SignatureCheck,
     SignatureReport,
@@ -67,7 +66,6 @@ def _of_report(report: SignatureReport, location: str, policy: SignaturePolicy, 
         "reason": " ".join(reason.text(language) for reason in report.reasons) or "-",
         "date": _date(report),
         "time": report.signing_time.isoformat() if report.signing_time else "?",
-        "coverage": report.coverage,
         "field": report.field_name or "",
     }
     if report.indication is Indication.TOTAL_PASSED:
@@ -79,8 +77,6 @@ def _of_report(report: SignatureReport, location: str, policy: SignaturePolicy, 
                 params=params,
                 severity_override=severity or policy.severity.get("SIGNATURE_EXPIRED_PROVABLE"),
             )
-        if not report.covers_whole_file and report.changes_after_signing is ChangesAfterSigning.NOT_APPLICABLE:
-            yield _finding("SIGNATURE_COVERAGE_PARTIAL", location, policy, params)
         return
     if report.indication is Indication.TOTAL_FAILED:
         revoked = report.sub_indication is SubIndication.REVOKED

@@ -479,6 +479,7 @@ def _vouched(found: list[_Found], reports: list[SignatureReport]) -> list[Signat
             other
             for other, verdict in zip(found[index + 1 :], judged[index + 1 :], strict=True)
             if verdict.indication is Indication.TOTAL_PASSED
+            and other.sub_filter != DOC_TIMESTAMP  # an authority stamps whatever it is given
             and other.changes
             in {
                 ChangesAfterSigning.NONE,

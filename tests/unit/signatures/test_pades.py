@@ -11,6 +11,7 @@ import pytest
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import fields
+from pyhanko.sign.signers import PdfTimeStamper
 
 from archive_service.digests import digest_bytes
 from archive_service.signatures import Indication, KnownExistence, TrustStore
@@ -22,7 +23,7 @@ from archive_service.signatures.report import (
     SigningTimeSource,
     SubIndication,
 )
-from tests.unit.signatures.checking import check
+from tests.unit.signatures.checking import check, trust_of
 from tests.unit.signatures.pki_fixtures import (
     SIGNED_AT,
     World,
@@ -287,6 +288,10 @@ def test_two_good_signatures_pass(tmp_path: Path, world: World) -> None:
     assert second.covers_whole_file
 
 
+def _with_status(world: World) -> TrustStore:
+    return trust_of(world).with_material(intermediates=[], crls=[world.crl(world.root, SIGNED_AT)], ocsps=[])
+
+
 def test_forms_filled_after_the_last_signature_are_vouched_by_nobody(tmp_path: Path, world: World) -> None:
     writer = IncrementalPdfFileWriter(BytesIO(blank_pdf()))
     text_field = generic.DictionaryObject(
@@ -312,6 +317,12 @@ def test_forms_filled_after_the_last_signature_are_vouched_by_nobody(tmp_path: P
     [report] = check(tmp_path, out.getvalue(), world).reports
     assert report.indication is Indication.INDETERMINATE
     assert report.changes_after_signing is ChangesAfterSigning.FORM_OR_SIGNATURE
+    stamped = BytesIO()
+    stamper = PdfTimeStamper(world.timestamper(SIGNED_AT))
+    stamper.timestamp_pdf(IncrementalPdfFileWriter(BytesIO(out.getvalue())), "sha256", output=stamped)
+    signature, stamp = check(tmp_path, stamped.getvalue(), world, trust=_with_status(world)).reports
+    assert stamp.indication is Indication.TOTAL_PASSED
+    assert signature.indication is Indication.INDETERMINATE  # an authority stamps whatever it is given
 
 
 def test_change_beyond_what_the_certifier_permits(tmp_path: Path, world: World) -> None:
