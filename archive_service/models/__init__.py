@@ -4,6 +4,7 @@ from archive_service.models.base import Base
 from archive_service.models.event import Event
 from archive_service.models.identity import Account, ApiToken, BrowserSession, RoleGrant, RoleName, SetupLink
 from archive_service.models.job import Job, JobKind, JobState, ScheduledRun
+from archive_service.models.preservation import AipEvidence, FixityRun, Incident, LogSeal, LogTile, Rebuild
 from archive_service.models.record import (
     Aip,
     AipCopy,
@@ -22,6 +23,7 @@ __all__ = [
     "Account",
     "Aip",
     "AipCopy",
+    "AipEvidence",
     "ApiToken",
     "Base",
     "BrowserSession",
@@ -30,9 +32,14 @@ __all__ = [
     "Decision",
     "Event",
     "EventType",
+    "FixityRun",
+    "Incident",
     "Job",
     "JobKind",
     "JobState",
+    "LogSeal",
+    "LogTile",
+    "Rebuild",
     "Record",
     "RecordTerm",
     "RetentionAssignment",

@@ -31,6 +31,9 @@ class JobKind(StrEnum):
     SWEEP_STAGING = "sweep-staging"
     REVIEW_RETENTION = "review-retention"
     PRUNE_JOBS = "prune-jobs"
+    CHECK_FIXITY = "check-fixity"
+    REPAIR_COPY = "repair-copy"
+    SEAL_LOG = "seal-log"
 
 
 class Job(Base):

@@ -66,6 +66,12 @@ class EventType(StrEnum):
     JOB_PARKED = "job.parked"
     JOB_REQUEUED = "job.requeued"
     REVIEW_LISTED = "review.listed"
+    FIXITY_CHECKED = "fixity.checked"
+    INCIDENT_OPENED = "incident.opened"
+    INCIDENT_REPAIRED = "incident.repaired"
+    INCIDENT_RECOVERED = "incident.recovered"
+    INCIDENT_UNREPAIRABLE = "incident.unrepairable"
+    ARCHIVE_REBUILT = "archive.rebuilt"
 
 
 TRANSITIONS: Final[Mapping[tuple[State, State], EventType]] = MappingProxyType(
