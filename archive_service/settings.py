@@ -92,6 +92,33 @@ class Settings(BaseModel):
     trusted_proxies: Annotated[
         str, Field(description="Comma-separated proxy addresses whose forwarded headers count.")
     ] = ""
+    fixity_bytes_per_day: Annotated[
+        int, Field(ge=0, description="Bytes the fixity check reads per location and day; 0 = only the sample.")
+    ] = 256 * _GIB
+    fixity_max_h: Annotated[
+        float, Field(gt=0, description="Longest scheduled fixity run on one location, in hours.")
+    ] = 6.0
+    fixity_cycle_days: Annotated[
+        int,
+        Field(
+            gt=0,
+            le=1095,
+            description="A copy not read for this long is due for the fixity check (R120: at most 3 years).",
+        ),
+    ] = 90
+    fixity_sample_copies: Annotated[
+        int, Field(ge=0, description="Copies each fixity run reads at random, whatever budget and age say.")
+    ] = 20
+    log_origin: Annotated[
+        str, Field(pattern=r"^[^\s+]+$", description="Unique name of the evidence log, by custom a schema-less URL.")
+    ] = "archive-service.invalid/log"
+    tsa_url: Annotated[
+        str | None,
+        Field(description="Time-stamp authorities (RFC 3161), comma-separated, asked in order; none = no time-stamp."),
+    ] = None
+    tsa_anchors: Annotated[
+        Path | None, Field(description="PEM file of the time-stamp authorities' root certificates.")
+    ] = None
     log_json: Annotated[bool, Field(description="Write log lines as JSON.")] = False
 
     @property

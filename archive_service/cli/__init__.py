@@ -7,7 +7,7 @@ from typing import Final
 import typer
 
 from archive_service import __version__
-from archive_service.cli import demo, offline, operations, people, push, serving
+from archive_service.cli import demo, offline, operations, people, preservation, push, serving
 from archive_service.errors import ArchiveError, BadRequest, ConfigurationInvalid, Conflict, NotFound, StoreUnavailable
 
 EXIT_CODES: Final = ((BadRequest, 2), (ConfigurationInvalid, 3), (NotFound, 4), (Conflict, 5), (StoreUnavailable, 6))
@@ -20,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     help="Lưu trữ hồ sơ thủ tục hành chính điện tử / electronic records archive for TTHC dossiers.",
 )
-for module in (demo, serving, people, offline, push, operations):
+for module in (demo, serving, people, offline, push, operations, preservation):
     module.add_commands(app)
 
 

@@ -66,6 +66,13 @@ SCHEDULE: Final = (
         hour="2",
         reason="Done jobs, ended sessions and idle accounts: once a day, at the quietest time (R136).",
     ),
+    ScheduledTask(
+        name="fixity",
+        kind=JobKind.CHECK_FIXITY,
+        minute="0",
+        hour="3",
+        reason="Reading copies again loads the disks: at night, within the day's budget of each location (R120).",
+    ),
 )
 
 

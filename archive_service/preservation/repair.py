@@ -1,0 +1,237 @@
+"""Repair: a damaged or missing copy is rebuilt from a copy that was verified in this same run, or nothing is touched (R121).
+
+Order: read every copy of the AIP now → no intact one: say so loudly and stop → damaged bytes put aside at the same location and read back
+→ that fact committed → damaged object deleted (the incident's id is the disposition in the store's log: no record is disposed of, its bytes
+are replaced) → good bytes put, create-only, hashed on the way → read back → commit. After a crash at any point the next run reads again and
+goes on from what it finds; the bytes put aside are never deleted here.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from archive_service import clock
+from archive_service.audit import append_event, software
+from archive_service.digests import sha256
+from archive_service.errors import DigestMismatch, Retained, StoreUnavailable
+from archive_service.models import Aip, AipCopy, EventType, Incident, Record
+from archive_service.preservation.fixity import COPY_STATE, KEPT_STATES, open_incident
+from archive_service.service import Service
+from archive_service.storage.port import ReadBack, ReadBackOutcome, Store, read_back, store_key
+
+_AGENT: Final = software("repair")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """One copy as it was read in this run."""
+
+    copy: AipCopy
+    answer: ReadBack
+    read_at: datetime
+
+
+def repair_aip(service: Service, aip_id: UUID) -> Sequence[Incident]:
+    """Reads every copy of an AIP and repairs those that are damaged or missing; returns the incidents concerned. Idempotent.
+
+    Raises:
+        StoreUnavailable: a copy could not be checked or a location not written now; try again.
+    """
+    with service.database.read() as session:
+        aip = session.get_one(Aip, aip_id)
+        record = session.get_one(Record, aip.record_id)
+        copies = list(session.scalars(select(AipCopy).where(AipCopy.aip_id == aip_id).order_by(AipCopy.location)))
+    if record.state not in KEPT_STATES:
+        return ()
+    found = [_read(service, aip, copy) for copy in copies]
+    incidents = [incident for item in found if (incident := _note(service, record, item)) is not None]
+    bad = [item for item in found if item.answer.outcome in {ReadBackOutcome.DAMAGED, ReadBackOutcome.MISSING}]
+    good = [item for item in found if item.answer.outcome is ReadBackOutcome.INTACT]
+    unchecked = [item for item in found if item.answer.outcome is ReadBackOutcome.COULD_NOT_CHECK]
+    if bad and good:
+        for item in bad:
+            _repair(service, aip, record, item, good[0])
+    elif bad and not unchecked:
+        _no_good_copy(service, aip, record, bad)
+    if unchecked:
+        reasons = "; ".join(f"{item.copy.location}: {item.answer.reason}" for item in unchecked)
+        raise StoreUnavailable(f"copies of {aip.objid} could not be checked: {reasons}")
+    with service.database.read() as session:
+        ids = [incident.id for incident in incidents]
+        return session.scalars(select(Incident).where(Incident.id.in_(ids)).order_by(Incident.location)).all()
+
+
+def _read(service: Service, aip: Aip, copy: AipCopy) -> _Found:
+    store = service.stores.get(copy.location)
+    if store is None:
+        reason = f"location {copy.location} is not configured"
+        answer = ReadBack(outcome=ReadBackOutcome.COULD_NOT_CHECK, reason=reason, digest=None, size_bytes=0)
+    else:
+        answer = read_back(
+            store,
+            store_key(aip.store_key),
+            expected=sha256(aip.sha256),
+            size_bytes=aip.size_bytes,
+            version_id=copy.version_id,
+        )
+    return _Found(copy=copy, answer=answer, read_at=clock.now())
+
+
+def _note(service: Service, record: Record, item: _Found) -> Incident | None:
+    """Writes what was read of one copy; returns its incident, where it has one."""
+    if item.answer.outcome is ReadBackOutcome.COULD_NOT_CHECK:
+        return None
+    with service.database.write() as session:
+        held = session.get_one(AipCopy, item.copy.id, with_for_update=True)
+        held.state = COPY_STATE[item.answer.outcome]
+        if item.answer.outcome is not ReadBackOutcome.INTACT:
+            return open_incident(
+                session, held, record.id, record.archiving_agency, notice=item.answer.reason, at=item.read_at
+            )
+        held.verified_at = item.read_at
+        incident = _open_incident(session, held.id)
+        if incident is None:
+            return None
+        incident.cause = "the fault has passed: the same bytes were read intact"
+        incident.remedy = "none needed"
+        incident.status, incident.closed_at = "RECOVERED", item.read_at
+        _tell(session, EventType.INCIDENT_RECOVERED, incident, record, at=item.read_at)
+        return incident
+
+
+def _open_incident(session: Session, copy_id: UUID) -> Incident | None:
+    query = select(Incident).where(Incident.copy_id == copy_id, Incident.closed_at.is_(None))
+    return session.scalars(query.with_for_update()).one_or_none()
+
+
+def _repair(service: Service, aip: Aip, record: Record, item: _Found, good: _Found) -> None:
+    store = service.stores[item.copy.location]
+    with service.database.read() as session:
+        incident = session.scalars(
+            select(Incident).where(Incident.copy_id == item.copy.id, Incident.closed_at.is_(None))
+        ).one()
+    try:
+        if item.answer.outcome is ReadBackOutcome.DAMAGED:
+            _put_aside(service, store, aip, item, incident)
+            store.delete(store_key(aip.store_key), version_id=item.copy.version_id, disposition=incident.id)
+        version_id = _put_good(service, store, aip, good)
+    except Retained as exc:
+        _refused(service, record, incident.id, exc.message)
+        return
+    answer = read_back(
+        store,
+        store_key(aip.store_key),
+        expected=sha256(aip.sha256),
+        size_bytes=aip.size_bytes,
+        version_id=version_id,
+    )
+    if answer.outcome is not ReadBackOutcome.INTACT or answer.digest is None:
+        raise StoreUnavailable(f"the repaired copy on {store.name} is {answer.outcome}: {answer.reason}")
+    at = clock.unique_now()
+    with service.database.write() as session:
+        held = session.get_one(AipCopy, item.copy.id, with_for_update=True)
+        held.state, held.verified_at, held.version_id = "INTACT", at, version_id
+        held.read_back_sha256 = answer.digest.hex
+        closed = session.get_one(Incident, incident.id, with_for_update=True)
+        closed.cause = f"{closed.found} at {store.name}: {closed.notice}"
+        closed.remedy = f"rebuilt from the copy at {good.copy.location}, verified in the same run, and read back"
+        closed.source_location = good.copy.location
+        closed.status, closed.closed_at = "REPAIRED", at
+        _tell(session, EventType.INCIDENT_REPAIRED, closed, record, at=at)
+
+
+def _put_aside(service: Service, store: Store, aip: Aip, item: _Found, incident: Incident) -> None:
+    """Keeps the damaged bytes under a key of the incident: they may be all that is left of an investigation."""
+    key = store_key(f"quarantine/{incident.id}/{aip.store_key.rsplit('/', 1)[-1]}")
+    digest, size_bytes = _digest_now(store, aip, item)
+    with store.open(store_key(aip.store_key), version_id=item.copy.version_id) as damaged:
+        kept = store.put(key, damaged, expected=sha256(digest), size_bytes=size_bytes)
+    answer = read_back(store, key, expected=sha256(digest), size_bytes=size_bytes, version_id=kept.version_id)
+    if answer.outcome is not ReadBackOutcome.INTACT:
+        raise StoreUnavailable(f"damaged bytes could not be put aside at {store.name}: {answer.reason}")
+    with service.database.write() as session:
+        session.get_one(Incident, incident.id, with_for_update=True).quarantine_key = key
+
+
+def _digest_now(store: Store, aip: Aip, item: _Found) -> tuple[str, int]:
+    """Returns digest and size of the damaged bytes, and refuses when they are no longer damaged: another repair was faster."""
+    from archive_service.digests import digest_stream
+
+    with store.open(store_key(aip.store_key), version_id=item.copy.version_id) as source:
+        digest, size_bytes = digest_stream(source)
+    if digest.hex == aip.sha256:
+        raise StoreUnavailable(f"the copy of {aip.objid} at {store.name} changed while it was being repaired")
+    return digest.hex, size_bytes
+
+
+def _put_good(service: Service, store: Store, aip: Aip, good: _Found) -> str | None:
+    source_store = service.stores[good.copy.location]
+    try:
+        with source_store.open(store_key(aip.store_key), version_id=good.copy.version_id) as source:
+            return store.put(
+                store_key(aip.store_key), source, expected=sha256(aip.sha256), size_bytes=aip.size_bytes
+            ).version_id
+    except DigestMismatch as exc:
+        raise StoreUnavailable(
+            f"the good copy at {source_store.name} changed while it was read: {exc.message}"
+        ) from exc
+
+
+def _refused(service: Service, record: Record, incident_id: UUID, reason: str) -> None:
+    _log.critical("incident %s: the location forbids the remedy: %s", incident_id, reason)
+    _unrepairable(service, record, incident_id, "REFUSED", f"the location forbids replacing the object: {reason}")
+
+
+def _no_good_copy(service: Service, aip: Aip, record: Record, bad: Sequence[_Found]) -> None:
+    places = ", ".join(f"{item.copy.location}: {item.answer.outcome}" for item in bad)
+    _log.critical("NO GOOD COPY of %s (record %s) is left: %s. Nothing was touched.", aip.objid, record.id, places)
+    for item in bad:
+        with service.database.read() as session:
+            incident_id = session.scalars(
+                select(Incident.id).where(Incident.copy_id == item.copy.id, Incident.closed_at.is_(None))
+            ).one()
+        _unrepairable(service, record, incident_id, "NO_GOOD_COPY", f"no intact copy is left ({places})")
+
+
+def _unrepairable(service: Service, record: Record, incident_id: UUID, status: str, why: str) -> None:
+    """Says once, by event, that an incident needs a person; saying it again changes nothing."""
+    at = clock.unique_now()
+    with service.database.write() as session:
+        incident = session.get_one(Incident, incident_id, with_for_update=True)
+        if incident.status == status:
+            return
+        incident.status, incident.cause = status, why
+        incident.remedy = "none possible here: nothing was touched; a person must decide"
+        _tell(session, EventType.INCIDENT_UNREPAIRABLE, incident, record, at=at)
+
+
+def _tell(session: Session, event_type: EventType, incident: Incident, record: Record, *, at: datetime) -> None:
+    detail: dict[str, Any] = {
+        "aip_id": str(incident.aip_id),
+        "location": incident.location,
+        "found": incident.found,
+        "status": incident.status,
+        "notice": incident.notice,
+        "cause": incident.cause,
+        "remedy": incident.remedy,
+        "source_location": incident.source_location,
+        "quarantine_key": incident.quarantine_key,
+        "record_id": str(record.id),
+    }
+    append_event(
+        session,
+        event_type,
+        subject_kind="incident",
+        subject_id=incident.id,
+        agency=record.archiving_agency,
+        agent=_AGENT,
+        at=at,
+        detail=detail,
+    )
