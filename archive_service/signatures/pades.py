@@ -487,13 +487,20 @@ def _vouched(found: list[_Found], reports: list[SignatureReport]) -> list[Signat
                 ChangesAfterSigning.FORM_OR_SIGNATURE,
             }
         ]
-        if not later:
-            judged[index] = replace(
-                report,
-                indication=Indication.INDETERMINATE,
-                sub_indication=SubIndication.SIG_CONSTRAINTS_FAILURE,
-                reasons=(*report.reasons, Reason(code="CHANGES_NOT_VOUCHED")),
-            )
+        if later:
+            continue
+        undecided = any(
+            other.sub_filter != DOC_TIMESTAMP and verdict.sub_indication is not SubIndication.SIG_CONSTRAINTS_FAILURE
+            for other, verdict in zip(found[index + 1 :], judged[index + 1 :], strict=True)
+            if verdict.indication is Indication.INDETERMINATE
+        )
+        # an undecided later signature has a finding of its own; without any the changes are nobody's
+        judged[index] = replace(
+            report,
+            indication=Indication.INDETERMINATE,
+            sub_indication=SubIndication.GENERIC if undecided else SubIndication.SIG_CONSTRAINTS_FAILURE,
+            reasons=(*report.reasons, Reason(code="CHANGES_UNDECIDED" if undecided else "CHANGES_NOT_VOUCHED")),
+        )
     return judged
 
 

@@ -275,7 +275,7 @@ def test_second_signature_by_stranger_lowers_the_first(tmp_path: Path, world: Wo
     first, second = check(tmp_path, twice, world).reports
     assert second.sub_indication is SubIndication.NO_CERTIFICATE_CHAIN_FOUND
     assert first.indication is Indication.INDETERMINATE
-    assert "CHANGES_NOT_VOUCHED" in {reason.code for reason in first.reasons}
+    assert "CHANGES_UNDECIDED" in {reason.code for reason in first.reasons}
 
 
 def test_two_good_signatures_pass(tmp_path: Path, world: World) -> None:
