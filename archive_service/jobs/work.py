@@ -10,6 +10,8 @@ from archive_service.jobs.checkers import LimitedCheckers
 from archive_service.jobs.pruning import prune_jobs
 from archive_service.jobs.worker import JobContext, Registry
 from archive_service.models import JobKind
+from archive_service.preservation.fixity import check_location, scheduled_plan
+from archive_service.preservation.repair import repair_aip
 from archive_service.retention.review import review_due
 from archive_service.service import Service
 from archive_service.transfer.store import store_submission
@@ -77,4 +79,19 @@ def load_registry(checkers: Checkers | None = None) -> Registry:
         JobKind.SWEEP_STAGING: sweep,
         JobKind.REVIEW_RETENTION: review,
         JobKind.PRUNE_JOBS: prune_jobs,
+        **_preservation(parts),
     }
+
+
+def _preservation(parts: _Parts) -> Registry:
+    def fixity(context: JobContext) -> None:
+        service = parts.service(context)
+        for location in sorted(service.stores):
+            at = clock.unique_now()
+            plan = scheduled_plan(service, location, at=at)
+            check_location(service, location, plan, at=at, progress=lambda *_: context.check_stop())
+
+    def repair(context: JobContext) -> None:
+        repair_aip(parts.service(context), UUID(context.job.subject))
+
+    return {JobKind.CHECK_FIXITY: fixity, JobKind.REPAIR_COPY: repair}

@@ -224,8 +224,8 @@ def _random_copies(session: Session, location: str, count: int, before: datetime
 # ------------------------------------------------------------------ rows
 
 
-def _kept(location: str | None = None) -> Select[Any]:
-    query: Select[Any] = (
+def _kept(location: str | None = None) -> Select[*tuple[Any, ...]]:
+    query: Select[*tuple[Any, ...]] = (
         select(
             AipCopy.id,
             AipCopy.aip_id,
@@ -245,7 +245,7 @@ def _kept(location: str | None = None) -> Select[Any]:
     return query if location is None else query.where(AipCopy.location == location)
 
 
-def _due(location: str, plan: FixityPlan, at: datetime, after: tuple[datetime, UUID] | None) -> Select[Any]:
+def _due(location: str, plan: FixityPlan, at: datetime, after: tuple[datetime, UUID] | None) -> Select[*tuple[Any, ...]]:
     """Oldest first; what this very run has verified is younger than `at` and so never comes again."""
     before = at if plan.not_read_since is None else min(at, plan.not_read_since)
     query = _kept(location).where(AipCopy.verified_at < before)
