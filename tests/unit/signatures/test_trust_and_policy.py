@@ -186,6 +186,17 @@ def test_forged_signature_does_not_count_as_one(tmp_path: Path, world: World) ->
     assert set(codes) == {"SIGNATURE_FORGED", "SIGNATURE_MISSING_ON_RESULT"}
 
 
+def test_a_result_signed_by_a_stranger_counts_as_unsigned(tmp_path: Path, world: World) -> None:
+    signed = sign_pdf(world, party=world.plain)
+    codes = _codes(check(tmp_path, signed, world, trust=TrustStore.of([World(tag="b").root.der])), component())
+    assert codes == {"SIGNATURE_UNTRUSTED": Severity.WARNING, "SIGNATURE_MISSING_ON_RESULT": Severity.ERROR}
+
+
+def test_without_any_anchor_nobody_is_called_a_stranger(tmp_path: Path, world: World) -> None:
+    codes = _codes(check(tmp_path, sign_pdf(world, party=world.plain), world, trust=TrustStore.empty()), component())
+    assert codes == {"SIGNATURE_UNTRUSTED": Severity.WARNING}
+
+
 def test_what_could_not_be_checked_is_said() -> None:
     assert _codes(SignatureCheck(not_checked=("PDF_ENCRYPTED",))) == {"SIGNATURE_NOT_CHECKED": Severity.WARNING}
 
