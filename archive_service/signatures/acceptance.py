@@ -12,6 +12,7 @@ from archive_service.signatures.report import (
     SignatureReport,
     SubIndication,
 )
+from archive_service.signatures.trust import TrustStore
 
 _CODES: Final = {
     SubIndication.REVOKED_NO_POE: "SIGNATURE_CERTIFICATE_REVOKED",
@@ -112,9 +113,21 @@ def _applies(requirement: RoleRequirement, component: Component) -> bool:
     return requirement.role == component.role.value and origin
 
 
+NO_ANCHORS: Final = TrustStore.empty().digest
+"""Digest of a trust store without anchors."""
+
+
 def _satisfies(report: SignatureReport, requirement: RoleRequirement) -> bool:
     """Returns whether a signature counts for a role: a forged one never does, an undecided one is weighed by its own finding."""
     if report.indication is Indication.TOTAL_FAILED or report.certificate is None:
+        return False
+    if (
+        requirement.trusted_path
+        and report.sub_indication is SubIndication.NO_CERTIFICATE_CHAIN_FOUND
+        and report.trust_digest != NO_ANCHORS
+    ):
+        # Anyone can make a certificate that bears an agency's name; without a path to an anchor nobody vouches for it. An archive
+        # that has no anchors yet cannot tell the two apart, and says only that it could not.
         return False
     if requirement.signer is SignerType.ANY:
         return True

@@ -56,6 +56,8 @@ class RoleRequirement:
     signer: SignerType
     origins: tuple[str, ...]
     """Component origins the rule applies to; empty = all."""
+    trusted_path: bool
+    """Whether a signature counts only with a certificate path to a trust anchor."""
     finding: str
     severity: Severity
     basis: str
@@ -160,6 +162,7 @@ def _fields(raw: dict[str, Any]) -> dict[str, Any]:
                 role=entry["role"],
                 signer=SignerType(entry["signer"]),
                 origins=tuple(entry.get("origins", ())),
+                trusted_path=bool(entry.get("trusted_path", False)),
                 finding=entry["finding"],
                 severity=Severity(entry["severity"]),
                 basis=entry["basis"],
