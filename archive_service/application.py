@@ -8,6 +8,7 @@ from archive_service import __version__
 from archive_service.api import copies, records, submissions, system
 from archive_service.api.errors import add_error_handlers
 from archive_service.service import Service
+from archive_service.web.mounting import add_pages
 
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
@@ -38,6 +39,7 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(_SecurityHeaders)
     for module in (submissions, records, copies, system):
         app.include_router(module.router)
+    add_pages(app)
     return app
 
 

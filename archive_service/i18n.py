@@ -1,0 +1,308 @@
+"""Two languages: Vietnamese texts are the keys, English comes from a gettext catalogue (R138: nothing is fetched, nothing is compiled).
+
+Texts in templates and code are written in Vietnamese and wrapped in `_()`; here, tokens of the vocabularies (states, roles, events …) get
+their Vietnamese names, marked with `N_` so that extraction sees them. A test holds that every text has an English one.
+"""
+
+import gettext
+import io
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+
+from archive_service.clock import LEGAL_ZONE, require_aware
+
+LANGUAGES: Final = ("vi", "en")
+DEFAULT_LANGUAGE: Final = "vi"
+LOCALE_DIR: Final = Path(__file__).parent / "locale"
+
+
+def N_(text: str) -> str:  # noqa: N802 - the name gettext tools look for
+    """Returns `text` unchanged; marks it for the catalogue."""
+    return text
+
+
+@cache
+def translations(language: str) -> gettext.NullTranslations:
+    """Returns the texts of a language; Vietnamese is the language of the keys and needs no catalogue."""
+    path = LOCALE_DIR / language / "LC_MESSAGES" / "messages.po"
+    if language == DEFAULT_LANGUAGE or language not in LANGUAGES:
+        return gettext.NullTranslations()
+    with path.open("rb") as source:
+        catalogue = read_po(source, locale=language)
+    compiled = io.BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return gettext.GNUTranslations(compiled)
+
+
+def translate(text: str, language: str) -> str:
+    """Returns a Vietnamese text in `language`; the text itself where there is no other."""
+    return translations(language).gettext(text) if text else text
+
+
+def choose_language(cookie: str | None, accept_language: str | None) -> str:
+    """Returns the language of a request: what the person chose before, else what the browser prefers, else Vietnamese."""
+    if cookie in LANGUAGES:
+        return str(cookie)
+    weighted: list[tuple[float, int, str]] = []
+    for place, part in enumerate((accept_language or "")[:500].split(",")):
+        name, _, parameter = part.strip().partition(";")
+        language = name.strip().lower().split("-")[0]
+        if language in LANGUAGES:
+            weighted.append((-_weight(parameter), place, language))
+    return min(weighted)[2] if weighted else DEFAULT_LANGUAGE
+
+
+def _weight(parameter: str) -> float:
+    name, _, value = parameter.strip().partition("=")
+    try:
+        return float(value) if name == "q" else 1.0
+    except ValueError:
+        return 0.0
+
+
+# ------------------------------------------------------------------ dates, sizes
+
+
+def format_datetime(at: datetime | None) -> str:
+    """Returns `dd/MM/yyyy HH:mm` in Vietnamese time, the same in both languages."""
+    return f"{require_aware(at).astimezone(LEGAL_ZONE):%d/%m/%Y %H:%M}" if at else ""
+
+
+def format_date(on: date | None) -> str:
+    """Returns `dd/MM/yyyy`; a moment is shown as its Vietnamese civil date."""
+    if isinstance(on, datetime):
+        on = require_aware(on).astimezone(LEGAL_ZONE).date()
+    return f"{on:%d/%m/%Y}" if on else ""
+
+
+def format_size(size_bytes: int | None, language: str) -> str:
+    """Returns a size with decimal prefix and the language's decimal mark."""
+    if size_bytes is None:
+        return ""
+    value = float(size_bytes)
+    unit = "B"
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":  # noqa: PLR2004 - decimal prefixes
+            break
+        value /= 1000
+    text = f"{value:.0f}" if unit == "B" else f"{value:.1f}"
+    return f"{text.replace('.', ',') if language == DEFAULT_LANGUAGE else text} {unit}"
+
+
+def format_number(number: int, language: str) -> str:
+    """Returns an integer with the language's mark between thousands."""
+    text = f"{number:,}"
+    return text.replace(",", ".") if language == DEFAULT_LANGUAGE else text
+
+
+def format_age(age: timedelta, language: str) -> str:
+    """Returns how long something waits, in its largest unit."""
+    minutes = max(0, int(age.total_seconds() // 60))
+    for size, text in ((1440, N_("%(n)s ngày")), (60, N_("%(n)s giờ")), (1, N_("%(n)s phút"))):
+        if minutes >= size:
+            return translate(text, language) % {"n": format_number(minutes // size, language)}
+    return translate(N_("vừa xong"), language)
+
+
+# ------------------------------------------------------------------ names of tokens
+
+NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "state": {
+            "RECEIVING": N_("Đang tiếp nhận"),
+            "CHECKING": N_("Đang kiểm tra"),
+            "REJECTED": N_("Từ chối"),
+            "AWAITING_APPROVAL": N_("Chờ duyệt"),
+            "RETURNED": N_("Trả lại"),
+            "APPROVED": N_("Đã duyệt, đang lưu"),
+            "STORED": N_("Đã lưu trữ"),
+            "UNDER_REVIEW": N_("Đang xét giá trị"),
+            "DESTROYING": N_("Đang hủy"),
+            "DESTROYED": N_("Đã hủy"),
+            "HANDED_OVER": N_("Đã giao nộp"),
+        },
+        "copy_state": {
+            "INTACT": N_("Nguyên vẹn"),
+            "DAMAGED": N_("Hỏng"),
+            "MISSING": N_("Mất"),
+        },
+        "role_name": {
+            "submitter": N_("Hệ thống nộp"),
+            "archivist": N_("Lưu trữ viên"),
+            "records_head": N_("Phụ trách lưu trữ"),
+            "council": N_("Hội đồng xét hủy"),
+            "officer": N_("Cán bộ khai thác"),
+            "copy_officer": N_("Cán bộ sao y"),
+            "auditor": N_("Kiểm tra viên"),
+            "admin": N_("Quản trị"),
+        },
+        "component_role": {
+            "application_form": N_("Đơn, tờ khai"),
+            "submitted": N_("Giấy tờ nộp kèm"),
+            "digitised": N_("Giấy tờ số hóa"),
+            "receipt": N_("Giấy tiếp nhận"),
+            "supplement_request": N_("Yêu cầu bổ sung"),
+            "refusal": N_("Từ chối tiếp nhận"),
+            "apology": N_("Xin lỗi"),
+            "stop_notice": N_("Dừng giải quyết"),
+            "control_sheet": N_("Phiếu kiểm soát"),
+            "opinion": N_("Ý kiến"),
+            "result": N_("Kết quả"),
+            "other": N_("Khác"),
+        },
+        "outcome": {
+            "result_returned": N_("Đã trả kết quả"),
+            "refused": N_("Từ chối giải quyết"),
+            "withdrawn": N_("Công dân rút"),
+            "stopped": N_("Dừng giải quyết"),
+        },
+        "access_mode": {
+            "01": N_("Công khai"),
+            "02": N_("Tiếp cận có điều kiện"),
+            "03": N_("Chứa bí mật nhà nước"),
+        },
+        "record_status": {
+            "NEW": N_("Hồ sơ mới"),
+            "SUPPLEMENT": N_("Bổ sung"),
+            "REPLACEMENT": N_("Thay thế"),
+        },
+        "decision": {
+            "approve": N_("Duyệt"),
+            "return": N_("Trả lại"),
+            "reject": N_("Từ chối"),
+        },
+        "severity": {
+            "error": N_("Lỗi"),
+            "warning": N_("Cảnh báo"),
+            "info": N_("Thông tin"),
+        },
+        "retention_kind": {
+            "PERMANENT": N_("Vĩnh viễn"),
+            "YEARS": N_("Có thời hạn"),
+            "UNMATCHED": N_("Chưa xác định"),
+        },
+        "indication": {
+            "TOTAL-PASSED": N_("Hợp lệ"),
+            "INDETERMINATE": N_("Chưa kết luận được"),
+            "TOTAL-FAILED": N_("Không hợp lệ"),
+        },
+        "time_source": {
+            "claimed": N_("người ký tự khai"),
+            "timestamp": N_("dấu thời gian"),
+            "known_poe": N_("bằng chứng của kho lưu trữ"),
+        },
+        "changes": {
+            "none": N_("không có"),
+            "validation_material": N_("chỉ thêm dữ liệu xác thực"),
+            "form_or_signature": N_("điền biểu mẫu hoặc thêm chữ ký"),
+            "annotations": N_("thêm ghi chú"),
+            "suspicious": N_("nội dung bị sửa sau khi ký"),
+            "not_checked": N_("chưa kiểm tra"),
+            "not_applicable": N_("không áp dụng"),
+        },
+        "revocation": {
+            "good": N_("còn hiệu lực"),
+            "revoked": N_("đã bị thu hồi"),
+            "unknown": N_("không rõ"),
+            "not_declared": N_("chứng thư không nêu nơi tra cứu"),
+        },
+        "job_kind": {
+            "check-submission": N_("Kiểm tra hồ sơ"),
+            "store-submission": N_("Đóng gói và lưu"),
+            "discard-staging": N_("Dọn tệp tạm của hồ sơ"),
+            "sweep-staging": N_("Dọn vùng tạm"),
+            "review-retention": N_("Rà soát thời hạn"),
+            "prune-jobs": N_("Dọn hàng đợi"),
+        },
+        "job_state": {
+            "READY": N_("Chờ chạy"),
+            "RUNNING": N_("Đang chạy"),
+            "DONE": N_("Xong"),
+            "PARKED": N_("Dừng, cần xem"),
+        },
+        "event": {
+            "submission.opened": N_("Bắt đầu nhận hồ sơ"),
+            "submission.completed": N_("Nhận đủ tệp"),
+            "submission.withdrawn": N_("Rút hồ sơ đang nộp"),
+            "submission.rejected": N_("Tự động từ chối sau kiểm tra"),
+            "submission.checked": N_("Kiểm tra xong"),
+            "submission.approved": N_("Duyệt nhận vào lưu trữ"),
+            "submission.returned": N_("Trả lại nơi nộp"),
+            "submission.refused": N_("Từ chối nhận"),
+            "submission.stored": N_("Lưu xong và đọc lại khớp"),
+            "record.accessioned": N_("Vào kho lưu trữ"),
+            "record.version-added": N_("Thêm phiên bản gói"),
+            "record.review-started": N_("Bắt đầu xét giá trị"),
+            "record.review-ended": N_("Kết thúc xét giá trị"),
+            "record.destruction-started": N_("Bắt đầu hủy"),
+            "record.destroyed": N_("Đã hủy"),
+            "record.handed-over": N_("Giao nộp lưu trữ lịch sử"),
+            "record.retention-assigned": N_("Gán thời hạn bảo quản"),
+            "record.fell-due": N_("Đến hạn xem xét"),
+            "record.viewed": N_("Xem hồ sơ"),
+            "record.component-read": N_("Đọc tài liệu"),
+            "record.package-read": N_("Tải gói lưu trữ"),
+            "record.copy-verified": N_("Đọc lại bản lưu, khớp"),
+            "record.copy-damaged": N_("Phát hiện bản lưu hỏng"),
+            "copy.issued": N_("Cấp bản sao y"),
+            "copy.read": N_("Mở bản sao y"),
+            "copy.cancelled": N_("Hủy bản sao y"),
+            "account.created": N_("Tạo tài khoản"),
+            "account.changed": N_("Đổi tài khoản"),
+            "account.signed-in": N_("Đăng nhập"),
+            "account.sign-in-failed": N_("Đăng nhập không thành công"),
+            "account.signed-out": N_("Đăng xuất"),
+            "account.locked": N_("Tạm khóa tài khoản"),
+            "token.created": N_("Tạo mã truy cập"),
+            "token.revoked": N_("Thu hồi mã truy cập"),
+            "job.parked": N_("Công việc nền dừng"),
+            "job.requeued": N_("Chạy lại công việc nền"),
+            "review.listed": N_("Lập danh sách đến hạn"),
+        },
+    }
+)
+"""Vietnamese names by vocabulary and token; a test compares them with the enums they name."""
+
+
+def name_of(vocabulary: str, token: str | None, language: str) -> str:
+    """Returns the name of a token in `language`; a token without a name (from a newer version) is shown as it is.
+
+    Raises:
+        KeyError: no such vocabulary.
+    """
+    if token is None:
+        return ""
+    return translate(NAMES[vocabulary].get(token, token), language)
+
+
+ERROR_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "NOT_FOUND": N_("Không tìm thấy, hoặc bạn không có quyền xem."),
+        "NOT_PERMITTED": N_("Bạn không có quyền làm việc này."),
+        "NOT_SIGNED_IN": N_("Bạn cần đăng nhập."),
+        "BAD_REQUEST": N_("Thông tin gửi lên chưa đúng hoặc còn thiếu."),
+        "CONFLICT": N_("Việc này trái với dữ liệu đang có."),
+        "ILLEGAL_TRANSITION": N_("Hồ sơ không còn ở trạng thái cho phép làm việc này; có thể người khác đã xử lý."),
+        "STORE_UNAVAILABLE": N_("Kho lưu trữ tạm thời không dùng được; xin thử lại sau."),
+        "STORED_OBJECT_MISSING": N_("Không tìm thấy tệp trong kho; người vận hành cần xem ngay."),
+        "STORE_FULL": N_("Kho lưu trữ đã đầy."),
+        "COPY_NOT_POSSIBLE": N_("Không lập được bản sao giấy từ tài liệu này."),
+        "TOO_LARGE": N_("Dữ liệu gửi lên quá lớn."),
+        "DATABASE_UNAVAILABLE": N_("Cơ sở dữ liệu tạm thời không dùng được; xin thử lại."),
+        "DIGEST_MISMATCH": N_("Tệp trong kho không khớp mã băm; người vận hành cần xem ngay."),
+    }
+)
+"""What people are told about an error, by its code."""
+
+
+def error_text(code: str, language: str) -> str:
+    """Returns the text for an error code."""
+    return translate(ERROR_TEXTS.get(code, N_("Không thực hiện được.")), language)

@@ -1,0 +1,79 @@
+"""Errors as pages: what the API answers as problem+json is shown to a browser in the design of the other pages."""
+
+import inspect
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from archive_service import i18n
+from archive_service.errors import ArchiveError
+from archive_service.web.templating import render
+from archive_service.web.visitors import PasswordChangeNeeded, Visitor, anyone, see_other, stranger
+
+_KINDS: Final = (ArchiveError, RequestValidationError, HTTPException, SQLAlchemyError, Exception)
+Handler = Callable[[Request, Exception], Any]  # sync or async, as Starlette allows
+
+
+def add_error_pages(app: FastAPI) -> None:
+    """Puts pages in front of the application's problem+json answers, for requests that prefer HTML and are not the API's."""
+    for kind in _KINDS:
+        problem: Handler = app.exception_handlers[kind]
+        app.add_exception_handler(kind, _in_front_of(problem))
+
+
+def prefers_page(request: Request) -> bool:
+    """Returns whether a person looks at the answer: not the API, and the browser asks for HTML."""
+    return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
+
+
+def _in_front_of(problem: Handler) -> Handler:
+    async def answer(request: Request, error: Exception) -> Response:
+        if prefers_page(request) and isinstance(error, PasswordChangeNeeded):
+            return see_other("/password")
+        given = problem(request, error)
+        plain: Response = await given if inspect.isawaitable(given) else given
+        if not prefers_page(request):
+            return plain
+        if plain.status_code == HTTPStatus.UNAUTHORIZED:
+            return see_other(f"/sign-in?next={quote(_come_back_to(request), safe='')}")
+        return await run_in_threadpool(_page, request, plain)
+
+    return answer
+
+
+def _come_back_to(request: Request) -> str:
+    if request.method != "GET":
+        return "/"
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def _page(request: Request, plain: Response) -> Response:
+    told = json.loads(bytes(plain.body))
+    visitor = _visitor(request)
+    code = str(told.get("code", ""))
+    return render(
+        request,
+        visitor,
+        "error.html",
+        status=plain.status_code,
+        code=code,
+        number=plain.status_code,
+        text=i18n.error_text(code, visitor.language),
+    )
+
+
+def _visitor(request: Request) -> Visitor:
+    """Returns who gets the page; a stranger when the database is what failed."""
+    try:
+        return anyone(request)
+    except (SQLAlchemyError, ArchiveError):
+        return stranger(request)

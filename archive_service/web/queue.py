@@ -1,0 +1,263 @@
+"""The approval queue: submissions by state, their findings, and decisions on one or many at once."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import Response
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from archive_service import clock, i18n
+from archive_service.access.submissions import (
+    SubmissionQuery,
+    count_by_state,
+    find_scoped_submission,
+    list_submissions,
+)
+from archive_service.audit import events_of
+from archive_service.errors import NotFound
+from archive_service.findings import Finding, definition
+from archive_service.i18n import N_
+from archive_service.identity.permissions import Permission, in_scope
+from archive_service.ingest.findings import stored_findings
+from archive_service.models import Component, Decision, SignatureVerdict, State, Submission
+from archive_service.rules import retention
+from archive_service.transfer.decisions import DecisionKind, DecisionResult, decide_many
+from archive_service.web.flash import Flash, Tone, put_flash
+from archive_service.web.templating import render
+from archive_service.web.timeline import timeline
+from archive_service.web.visitors import MemberDep, MemberSenderDep, OnlookerDep, Visitor, local_path, see_other
+
+router = APIRouter(include_in_schema=False)
+
+PAGE: Final = 50
+MAX_FINDINGS: Final = 500
+"""Findings shown on a page; a dossier of thousands of files may have thousands."""
+MAX_WATCHED: Final = 200
+"""Rows whose state a page asks for when it refreshes."""
+_COMPONENTS: Final = 200
+_EVENTS: Final = 200
+ALL_STATES: Final = "ALL"
+TABS: Final = (
+    State.AWAITING_APPROVAL,
+    State.CHECKING,
+    State.APPROVED,
+    State.RETURNED,
+    State.REJECTED,
+    State.STORED,
+    State.RECEIVING,
+)
+
+
+@router.get("/submissions")
+def get_queue(
+    request: Request,
+    visitor: MemberDep,
+    state: str = State.AWAITING_APPROVAL.value,
+    code: Annotated[str, Query(max_length=100)] = "",
+    cursor: str | None = None,
+) -> Response:
+    """Shows submissions in one state, or all."""
+    visitor.principal.require(Permission.SUBMISSION_READ)
+    wanted = State(state) if state in {tab.value for tab in TABS} else None
+    query = SubmissionQuery(
+        states=(wanted,) if wanted else (), dossier_code=code.strip() or None, cursor=cursor, limit=PAGE
+    )
+    with visitor.service.database.read() as session:
+        page = list_submissions(session, query, visitor.principal)
+        return render(
+            request,
+            visitor,
+            "queue.html",
+            page=page,
+            state=wanted.value if wanted else ALL_STATES,
+            code=code,
+            cursor=cursor,
+            tabs=[tab.value for tab in TABS],
+            counts=_counts(session, visitor),
+            verdicts=_verdict_counts(session, [row.id for row in page.items]),
+            assignment=_assignment,
+            may_decide=wanted in {None, State.AWAITING_APPROVAL}
+            and visitor.principal.may(Permission.SUBMISSION_DECIDE),
+        )
+
+
+def _counts(session: Session, visitor: Visitor) -> dict[str, int]:
+    return {state.value: count for state, count in count_by_state(session, visitor.principal).items()}
+
+
+def _verdict_counts(session: Session, submission_ids: Sequence[UUID]) -> dict[UUID, dict[str, int]]:
+    query = (
+        select(SignatureVerdict.submission_id, SignatureVerdict.indication, func.count())
+        .where(SignatureVerdict.submission_id.in_(submission_ids))
+        .group_by(SignatureVerdict.submission_id, SignatureVerdict.indication)
+    )
+    found: dict[UUID, dict[str, int]] = {}
+    for submission_id, indication, count in session.execute(query):
+        found.setdefault(submission_id, {})[indication] = count
+    return found
+
+
+def _assignment(value: dict[str, Any] | None) -> retention.RetentionAssignment | None:
+    return retention.from_json(value) if value else None
+
+
+@router.get("/submissions/status")
+def get_status(
+    request: Request, visitor: OnlookerDep, row: Annotated[list[UUID] | None, Query(max_length=MAX_WATCHED)] = None
+) -> Response:
+    """Returns counts and the present states of rows on a page, to be swapped in without touching what is selected."""
+    visitor.principal.require(Permission.SUBMISSION_READ)
+    scope = in_scope(
+        visitor.principal, Permission.SUBMISSION_READ, Submission.archiving_agency, Submission.settling_agency
+    )
+    with visitor.service.database.read() as session:
+        query = select(Submission.id, Submission.state).where(Submission.id.in_(row or []), scope)
+        states = {submission_id: state.value for submission_id, state in session.execute(query)}
+        counts = _counts(session, visitor)
+    return render(request, visitor, "queue_status.html", states=states, counts=counts, tabs=[tab.value for tab in TABS])
+
+
+@router.get("/submissions/{submission_id}/findings")
+def get_findings(submission_id: UUID, request: Request, visitor: MemberDep) -> Response:
+    """Returns the findings of one submission, as a fragment for the queue or as a page of its own."""
+    with visitor.service.database.read() as session:
+        submission = find_scoped_submission(session, submission_id, visitor.principal, Permission.SUBMISSION_READ)
+        findings = stored_findings(session, submission_id, limit=MAX_FINDINGS)
+        return render(
+            request,
+            visitor,
+            "findings_fragment.html" if request.headers.get("HX-Request") else "findings.html",
+            submission=submission,
+            findings=findings,
+            definition=definition,
+        )
+
+
+@router.post("/decisions")
+def post_decisions(
+    visitor: MemberSenderDep,
+    decision: Annotated[DecisionKind, Form()],
+    submission: Annotated[list[UUID] | None, Form()] = None,
+    reason: Annotated[str, Form(max_length=2000)] = "",
+    back: Annotated[str, Form(max_length=2000)] = "/submissions",
+) -> Response:
+    """Decides on the selected submissions; each stands on its own and is reported on the next page."""
+    chosen = submission or []
+    language = visitor.language
+    if not chosen or (decision is not DecisionKind.APPROVE and not reason.strip()):
+        text = N_("Chưa chọn hồ sơ nào.") if not chosen else N_("Cần ghi lý do khi trả lại hoặc từ chối.")
+        response = see_other(local_path(back))
+        put_flash(response, visitor, Flash(tone=Tone.BAD, text=i18n.translate(text, language)))
+        return response
+    visitor.principal.require(Permission.SUBMISSION_DECIDE)
+    results = decide_many(
+        visitor.service.database,
+        chosen,
+        decision,
+        principal=visitor.principal,
+        reason=reason,
+        at=clock.unique_now(),
+    )
+    with visitor.service.database.read() as session:
+        codes = _codes(session, [result.submission_id for result in results if not result.decided])
+        batch = _batch_of(session, results)
+    one = len(chosen) == 1
+    response = see_other(local_path(back) if one or batch is None else f"/submissions/batches/{batch}")
+    put_flash(response, visitor, _told(results, decision, codes, language))
+    return response
+
+
+_DONE: Final = {
+    DecisionKind.APPROVE: N_("Đã duyệt %(n)s hồ sơ."),
+    DecisionKind.RETURN: N_("Đã trả lại %(n)s hồ sơ."),
+    DecisionKind.REJECT: N_("Đã từ chối %(n)s hồ sơ."),
+}
+
+
+def _told(results: Sequence[DecisionResult], kind: DecisionKind, codes: dict[UUID, str], language: str) -> Flash:
+    failed = [result for result in results if not result.decided]
+    texts = []
+    if len(failed) < len(results):
+        texts.append(i18n.translate(_DONE[kind], language) % {"n": len(results) - len(failed)})
+    if failed:
+        texts.append(i18n.translate(N_("%(n)s hồ sơ không xử lý được."), language) % {"n": len(failed)})
+    details = tuple(
+        f"{codes.get(result.submission_id, result.submission_id)}: {i18n.error_text(result.error_code or '', language)}"
+        for result in failed
+    )
+    return Flash(tone=Tone.BAD if failed else Tone.GOOD, text=" ".join(texts), details=details)
+
+
+def _codes(session: Session, submission_ids: Sequence[UUID]) -> dict[UUID, str]:
+    query = select(Submission.id, Submission.dossier_code).where(Submission.id.in_(submission_ids))
+    return {submission_id: code for submission_id, code in session.execute(query) if code}
+
+
+def _batch_of(session: Session, results: Sequence[DecisionResult]) -> UUID | None:
+    decided = [result.submission_id for result in results if result.decided]
+    query = select(Decision.batch_id).where(Decision.submission_id.in_(decided[:1]))
+    return session.scalars(query).one_or_none()
+
+
+@router.get("/submissions/batches/{batch_id}")
+def get_batch(batch_id: UUID, request: Request, visitor: MemberDep) -> Response:
+    """Shows every item decided in one act, with what became of it since."""
+    visitor.principal.require(Permission.SUBMISSION_READ)
+    query = (
+        select(Submission, Decision)
+        .join(Decision, Decision.submission_id == Submission.id)
+        .where(
+            Decision.batch_id == batch_id,
+            in_scope(
+                visitor.principal, Permission.SUBMISSION_READ, Submission.archiving_agency, Submission.settling_agency
+            ),
+        )
+        .order_by(Submission.dossier_code, Submission.id)
+        .limit(MAX_WATCHED)
+    )
+    with visitor.service.database.read() as session:
+        rows = [(submission, decision) for submission, decision in session.execute(query)]
+        if not rows:
+            raise NotFound(f"no decisions {batch_id}")
+        return render(request, visitor, "batch.html", rows=rows, decision=rows[0][1])
+
+
+@router.get("/submissions/{submission_id}")
+def get_submission(submission_id: UUID, request: Request, visitor: MemberDep) -> Response:
+    """Shows one submission with everything an approver needs."""
+    with visitor.service.database.read() as session:
+        submission = find_scoped_submission(session, submission_id, visitor.principal, Permission.SUBMISSION_READ)
+        findings: list[Finding] = stored_findings(session, submission_id, limit=MAX_FINDINGS)
+        components = session.scalars(
+            select(Component)
+            .where(Component.submission_id == submission_id)
+            .order_by(Component.ordinal)
+            .limit(_COMPONENTS)
+        ).all()
+        verdicts = session.scalars(
+            select(SignatureVerdict)
+            .where(SignatureVerdict.submission_id == submission_id)
+            .order_by(SignatureVerdict.component_id, SignatureVerdict.ordinal)
+            .limit(_COMPONENTS)
+        ).all()
+        assignment = _assignment(submission.retention)
+        return render(
+            request,
+            visitor,
+            "submission.html",
+            submission=submission,
+            findings=findings,
+            definition=definition,
+            components=components,
+            verdicts=verdicts,
+            titles={component.component_id: component.title for component in components},
+            decision=session.scalars(select(Decision).where(Decision.submission_id == submission_id)).one_or_none(),
+            assignment=assignment,
+            explanation=retention.explain(assignment, visitor.language) if assignment else [],
+            timeline=timeline(events_of(session, [("submission", submission_id)], limit=_EVENTS), visitor.language),
+            may_decide=submission.state is State.AWAITING_APPROVAL
+            and visitor.principal.may(Permission.SUBMISSION_DECIDE, submission.archiving_agency),
+        )
