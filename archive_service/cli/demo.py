@@ -24,7 +24,7 @@ from rich.progress import track
 
 from archive_service import clock
 from archive_service.cli.common import operator_principal
-from archive_service.cli.push import Client, Outcome, push_all
+from archive_service.cli.push import INCOMPLETE, Client, Outcome, push_all
 from archive_service.errors import ArchiveError
 from archive_service.identity import accounts, tokens
 from archive_service.identity.permissions import Grant
@@ -78,6 +78,7 @@ def demo(
     with _served(folder) as url, _callers(service, url) as callers:
         _console.print(f"==> Dịch vụ / service: {url}")
         outcomes = push_all(callers.submitter, [sample.handed_over for sample in samples], wait=True)
+        _take_back(callers.submitter, outcomes)
         _approve(callers.archivist, outcomes)
         _await_stored(callers.submitter, outcomes)
         stored = [
@@ -145,6 +146,14 @@ def _callers(service: Service, url: str) -> Iterator[_Callers]:
         Client(url, token(RoleName.COPY_OFFICER, "Văn thư sao y (mẫu)")) as copy_officer,
     ):
         yield _Callers(submitter=submitter, archivist=archivist, copy_officer=copy_officer)
+
+
+def _take_back(client: Client, outcomes: Sequence[Outcome]) -> None:
+    """Ends pushes whose files did not have the declared digests, as their sender would."""
+    for outcome in outcomes:
+        if outcome.state == INCOMPLETE:
+            body = json.dumps({"reason": "; ".join(outcome.problems)[:2000]}).encode()
+            client.send("POST", f"/api/v1/submissions/{outcome.submission_id}/withdraw", source=body)
 
 
 def _approve(client: Client, outcomes: Sequence[Outcome]) -> None:

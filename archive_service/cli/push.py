@@ -27,6 +27,10 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(submit)
 
 
+INCOMPLETE: Final = "INCOMPLETE"
+"""Some files were refused; the submission waits for the right ones, or is taken back."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Outcome:
     """What became of one pushed path."""
@@ -61,7 +65,7 @@ def submit(
                 *[f"\n    {line}" for line in outcome.problems],
                 highlight=False,
             )
-    if any(outcome.state in {"FAILED", "REJECTED"} for outcome in outcomes):
+    if any(outcome.state in {"FAILED", "REJECTED", INCOMPLETE} for outcome in outcomes):
         sys.exit(1)
 
 
@@ -175,7 +179,9 @@ def _push_folder(client: Client, path: Path, outcome: Outcome) -> None:
             outcome.problems.append(f"{upload['component_id']}: {named[upload['component_id']]} is not in the folder")
             continue
         _take(outcome, client.send("PUT", upload["url"], source=source), keep_state=True)
-    if not outcome.problems:
+    if outcome.problems:
+        outcome.state = INCOMPLETE
+    else:
         _take(outcome, client.send("POST", f"/api/v1/submissions/{outcome.submission_id}/complete"))
 
 

@@ -14,6 +14,7 @@ import uvicorn
 from archive_service import clock
 from archive_service.application import create_app
 from archive_service.cli.common import DataOption, opened_service
+from archive_service.errors import ConfigurationInvalid
 from archive_service.identity.setup import create_setup_link
 from archive_service.jobs.pool import WorkerGroup, worker_count
 from archive_service.jobs.scheduler import Scheduler
@@ -95,7 +96,10 @@ def _wait_for_signal() -> None:
 
 def run_http(service: Service, host: str, port: int) -> None:
     """Serves HTTP until SIGTERM or SIGINT; says the address once it accepts connections."""
-    listening = socket.create_server((host, port), backlog=512, reuse_port=False)
+    try:
+        listening = socket.create_server((host, port), backlog=512, reuse_port=False)
+    except OSError as exc:
+        raise ConfigurationInvalid(f"cannot listen on {host} port {port}: {exc.strerror or exc}") from exc
     address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
     config = uvicorn.Config(
         create_app(service),
