@@ -38,7 +38,9 @@ class Archive:
                 )
         return {"Authorization": f"Bearer {self.tokens[key]}"}
 
-    def call(self, method: str, path: str, *, role: RoleName = RoleName.SUBMITTER, agency: str | None = None, **rest: Any) -> Any:
+    def call(
+        self, method: str, path: str, *, role: RoleName = RoleName.SUBMITTER, agency: str | None = None, **rest: Any
+    ) -> Any:
         """Sends a request as `role`."""
         headers = {**self.headers(role, agency), **rest.pop("headers", {})}
         return self.http.request(method, path if path.startswith("/") else f"{API}/{path}", headers=headers, **rest)
@@ -51,7 +53,9 @@ class Archive:
         """Uploads every file of a dossier folder."""
         for part in json.loads((folder / "dossier.json").read_bytes())["components"]:
             answer = self.call(
-                "PUT", f"submissions/{submission_id}/components/{part['id']}", content=(folder / part["path"]).read_bytes()
+                "PUT",
+                f"submissions/{submission_id}/components/{part['id']}",
+                content=(folder / part["path"]).read_bytes(),
             )
             assert answer.status_code == 204, answer.text
 
