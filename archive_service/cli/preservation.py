@@ -11,6 +11,7 @@ from archive_service import clock
 from archive_service.cli.common import DataOption, opened_service
 from archive_service.models import Aip, AipCopy, FixityRun
 from archive_service.preservation.fixity import FixityPlan, check_location
+from archive_service.preservation.seal import seal_log, verify_history
 from archive_service.service import Service
 
 _stderr = Console(stderr=True)
@@ -19,6 +20,7 @@ _stderr = Console(stderr=True)
 def add_commands(app: typer.Typer) -> None:
     """Adds this module's commands."""
     app.command()(fixity)
+    app.command()(seal)
 
 
 def _bytes_bar() -> Progress:
@@ -72,3 +74,27 @@ def _minutes_line(minutes: FixityRun) -> str:
         f"mất / missing {minutes.missing}, không kiểm tra được / could not check {minutes.not_checked}, "
         f"{minutes.bytes_read} byte, {minutes.ended_because}"
     )
+
+
+def seal(
+    check_history: Annotated[
+        bool,
+        typer.Option(
+            "--check-history",
+            help="So lại toàn bộ nhật ký với các mốc đã ký / compare every event with its seal first.",
+        ),
+    ] = False,
+    data: DataOption = None,
+) -> None:
+    """Niêm phong nhật ký sự kiện và mã băm gói tin / seal the log of events and package digests."""
+    with opened_service(data) as service:
+        if check_history:
+            typer.echo(f"{verify_history(service)} lá khớp / leaves agree with their checkpoints")
+        made = seal_log(service, at=clock.unique_now())
+        for row in made:
+            stamp = row.timestamp_at.isoformat() if row.timestamp_at else f"không có / none: {row.timestamp_problem}"
+            typer.echo(
+                f"niêm phong / seal {row.ordinal}: {row.tree_size} lá / leaves, root {row.root}, dấu thời gian / time-stamp {stamp}"
+            )
+        if not made:
+            typer.echo("không có sự kiện mới / no new events")

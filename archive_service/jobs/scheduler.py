@@ -67,6 +67,13 @@ SCHEDULE: Final = (
         reason="Done jobs, ended sessions and idle accounts: once a day, at the quietest time (R136).",
     ),
     ScheduledTask(
+        name="seal",
+        kind=JobKind.SEAL_LOG,
+        minute="47",
+        hour="*",
+        reason="What happened within an hour is made final; more often costs time-stamps and small objects.",
+    ),
+    ScheduledTask(
         name="fixity",
         kind=JobKind.CHECK_FIXITY,
         minute="0",

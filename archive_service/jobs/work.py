@@ -12,6 +12,7 @@ from archive_service.jobs.worker import JobContext, Registry
 from archive_service.models import JobKind
 from archive_service.preservation.fixity import check_location, scheduled_plan
 from archive_service.preservation.repair import repair_aip
+from archive_service.preservation.seal import seal_log
 from archive_service.retention.review import review_due
 from archive_service.service import Service
 from archive_service.transfer.store import store_submission
@@ -94,4 +95,7 @@ def _preservation(parts: _Parts) -> Registry:
     def repair(context: JobContext) -> None:
         repair_aip(parts.service(context), UUID(context.job.subject))
 
-    return {JobKind.CHECK_FIXITY: fixity, JobKind.REPAIR_COPY: repair}
+    def seal(context: JobContext) -> None:
+        seal_log(parts.service(context), at=clock.unique_now(), progress=lambda *_: context.check_stop())
+
+    return {JobKind.CHECK_FIXITY: fixity, JobKind.REPAIR_COPY: repair, JobKind.SEAL_LOG: seal}

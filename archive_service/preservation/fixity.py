@@ -245,7 +245,9 @@ def _kept(location: str | None = None) -> Select[*tuple[Any, ...]]:
     return query if location is None else query.where(AipCopy.location == location)
 
 
-def _due(location: str, plan: FixityPlan, at: datetime, after: tuple[datetime, UUID] | None) -> Select[*tuple[Any, ...]]:
+def _due(
+    location: str, plan: FixityPlan, at: datetime, after: tuple[datetime, UUID] | None
+) -> Select[*tuple[Any, ...]]:
     """Oldest first; what this very run has verified is younger than `at` and so never comes again."""
     before = at if plan.not_read_since is None else min(at, plan.not_read_since)
     query = _kept(location).where(AipCopy.verified_at < before)
