@@ -119,9 +119,9 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "state": {
             "RECEIVING": N_("Đang tiếp nhận"),
             "CHECKING": N_("Đang kiểm tra"),
-            "REJECTED": N_("Từ chối"),
+            "REJECTED": N_("Đã từ chối"),
             "AWAITING_APPROVAL": N_("Chờ duyệt"),
-            "RETURNED": N_("Trả lại"),
+            "RETURNED": N_("Đã trả lại"),
             "APPROVED": N_("Đã duyệt, đang lưu"),
             "STORED": N_("Đã lưu trữ"),
             "UNDER_REVIEW": N_("Đang xét giá trị"),
@@ -179,10 +179,20 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "return": N_("Trả lại"),
             "reject": N_("Từ chối"),
         },
+        "copy_form": {
+            "SAO_Y": N_("Sao y"),
+            "SAO_LUC": N_("Sao lục"),
+            "TRICH_SAO": N_("Trích sao"),
+        },
         "severity": {
             "error": N_("Lỗi"),
             "warning": N_("Cảnh báo"),
             "info": N_("Thông tin"),
+        },
+        "severity_count": {
+            "error": N_("lỗi"),
+            "warning": N_("cảnh báo"),
+            "info": N_("thông tin"),
         },
         "retention_kind": {
             "PERMANENT": N_("Vĩnh viễn"),
@@ -193,6 +203,11 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "TOTAL-PASSED": N_("Hợp lệ"),
             "INDETERMINATE": N_("Chưa kết luận được"),
             "TOTAL-FAILED": N_("Không hợp lệ"),
+        },
+        "indication_count": {
+            "TOTAL-PASSED": N_("chữ ký hợp lệ"),
+            "INDETERMINATE": N_("chữ ký chưa kết luận được"),
+            "TOTAL-FAILED": N_("chữ ký không hợp lệ"),
         },
         "time_source": {
             "claimed": N_("người ký tự khai"),
@@ -252,9 +267,9 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "record.package-read": N_("Tải gói lưu trữ"),
             "record.copy-verified": N_("Đọc lại bản lưu, khớp"),
             "record.copy-damaged": N_("Phát hiện bản lưu hỏng"),
-            "copy.issued": N_("Cấp bản sao y"),
+            "copy.issued": N_("Đã cấp bản sao y"),
             "copy.read": N_("Mở bản sao y"),
-            "copy.cancelled": N_("Hủy bản sao y"),
+            "copy.cancelled": N_("Đã hủy bản sao y"),
             "account.created": N_("Tạo tài khoản"),
             "account.changed": N_("Đổi tài khoản"),
             "account.signed-in": N_("Đăng nhập"),

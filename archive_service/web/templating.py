@@ -45,12 +45,24 @@ def environment(language: str) -> Environment:
         number=lambda number: i18n.format_number(number, language),
         age=lambda age: i18n.format_age(age, language),
         token=lambda token, vocabulary: i18n.name_of(vocabulary, token, language),
-        agency=agency_name,
+        agency=agency,
         masked=masked,
         moment=moment,
         code4=lambda code: " ".join(code[start : start + 4] for start in range(0, len(code), 4)),
     )
     return jinja
+
+
+def agency(code: str) -> str:
+    """Returns the listed name of an agency; one that is not listed is shown by its code and the listed agency above it."""
+    name = agency_name(code)
+    above = code
+    while name == code and "." in above:
+        above = above.rpartition(".")[0]
+        listed = agency_name(above)
+        if listed != above:
+            return f"{code} ({listed})"
+    return name
 
 
 def masked(text: str) -> str:

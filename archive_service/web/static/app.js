@@ -77,3 +77,8 @@ function sendOnce(form) {
   });
   window.addEventListener("pageshow", () => { delete form.dataset.sent; form.classList.remove("sending"); });
 }
+
+// Pages refresh states by themselves; not while nobody looks.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (document.hidden && event.detail.elt.hasAttribute("data-refreshing")) event.preventDefault();
+});
