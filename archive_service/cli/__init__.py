@@ -2,29 +2,47 @@
 
 import logging
 import sys
-from typing import Final
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Final
 
 import typer
 
 from archive_service import __version__
-from archive_service.cli import demo, offline, operations, people, preservation, push, serving
 from archive_service.errors import ArchiveError, BadRequest, ConfigurationInvalid, Conflict, NotFound, StoreUnavailable
 
 EXIT_CODES: Final = ((BadRequest, 2), (ConfigurationInvalid, 3), (NotFound, 4), (Conflict, 5), (StoreUnavailable, 6))
 """Exit code by error class; 1 is for findings that reject and for everything else."""
 
-app = typer.Typer(
-    name="archive-service",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    help="Lưu trữ hồ sơ thủ tục hành chính điện tử / electronic records archive for TTHC dossiers.",
-)
-for module in (demo, serving, people, offline, push, operations, preservation):
-    module.add_commands(app)
+MODULES: Final = ("demo", "serving", "people", "checking", "offline", "push", "operations", "preservation")
+"""Modules of this package with commands, in the order in which help lists them."""
+ALONE: Final = {"check": "checking", "package": "offline", "verify": "offline"}
+"""Commands that are called once per file by scripts, and their module: only that is imported for them, because all together cost
+seconds. Worker processes, too, import this package anew and no command with it."""
 
 
-@app.callback()
+def build_app(modules: Sequence[str] = MODULES) -> typer.Typer:
+    """Returns the command line with the commands of the modules."""
+    built = typer.Typer(
+        name="archive-service",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        help="Lưu trữ hồ sơ thủ tục hành chính điện tử / electronic records archive for TTHC dossiers.",
+    )
+    built.callback()(_common)
+    for name in modules:
+        import_module(f"archive_service.cli.{name}").add_commands(built)
+    return built
+
+
+def __getattr__(name: str) -> Any:  # a module attribute may be anything
+    """Makes `app`, the whole command line, when it is asked for."""
+    if name == "app":
+        return build_app()
+    raise AttributeError(f"module {__name__} has no attribute {name}")
+
+
 def _common(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Ghi nhật ký chi tiết / log more."),
     version: bool = typer.Option(False, "--version", help="In phiên bản / print the version.", is_eager=True),
@@ -39,8 +57,9 @@ def _common(
 
 def main() -> None:
     """Runs the command line and exits."""
+    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     try:
-        app()
+        build_app((ALONE[wanted],) if wanted in ALONE else MODULES)()
     except ArchiveError as exc:
         typer.echo(f"{exc.code}: {exc.message}", err=True)
         sys.exit(next((code for kind, code in EXIT_CODES if isinstance(exc, kind)), 1))

@@ -1,9 +1,9 @@
-"""Commands that need no server and no database: check files, build a package, verify a package."""
+"""Commands that need no server and no database: build a package, verify a package."""
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,16 +11,17 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from archive_service import __version__, clock
-from archive_service.digests import digest_stream, sha256
-from archive_service.dossier import DOSSIER_FILE_NAME, Component, Dossier
-from archive_service.errors import PackageInvalid
-from archive_service.findings import Finding, rejects
-from archive_service.formats.check import check_file
-from archive_service.formats.report import FormatReport
+from archive_service import __version__
+from archive_service.cli.checking import AtOption, JsonOption, TrustOption, moment_of, policies_of, worker_count
+from archive_service.clock import civil_date
+from archive_service.digests import sha256
+from archive_service.dossier import Component, Dossier
+from archive_service.errors import PackageInvalid, StoreUnavailable
+from archive_service.findings import rejects
 from archive_service.ids import derived_id
+from archive_service.ingest.evidence import readable_reports
+from archive_service.ingest.files import FileChecks, FilePolicies, FileResult, FileToCheck
 from archive_service.ingest.policies import CheckPolicies, load_policies
-from archive_service.ingest.submissions import read_dossier
 from archive_service.packaging.aip import build_aip
 from archive_service.packaging.content import AgentType, AipContent, PackagedFile, PremisAgent, PremisEvent
 from archive_service.packaging.dossier_zip import open_dossier_folder
@@ -28,150 +29,14 @@ from archive_service.packaging.verify import verify_aip
 from archive_service.rules import retention
 from archive_service.rules.codes import check_codes
 from archive_service.rules.completeness import check_completeness
-from archive_service.settings import load_settings
-from archive_service.signatures.acceptance import findings_for
-from archive_service.signatures.report import SignatureCheck
-from archive_service.signatures.validate import validate_file
+from archive_service.settings import Settings, load_settings
 from archive_service.storage.durable import durable_file
-
-TrustOption = Annotated[Path | None, typer.Option(exists=True, help="Kho chứng thư gốc tin cậy / trust anchors.")]
-AtOption = Annotated[str | None, typer.Option(help="Thời điểm xét, ISO 8601 / time to judge at.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="In JSON, mỗi tệp một dòng / JSON, one line per file.")]
 
 
 def add_commands(app: typer.Typer) -> None:
     """Adds this module's commands."""
-    app.command()(check)
     app.command()(package)
     app.command()(verify)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _FileResult:
-    """What was found out about one file."""
-
-    path: Path
-    size_bytes: int
-    sha256: str
-    formats: FormatReport
-    signatures: SignatureCheck
-    findings: tuple[Finding, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        found = self.formats.identification
-        return {
-            "path": str(self.path),
-            "size_bytes": self.size_bytes,
-            "sha256": self.sha256,
-            "mime": found.mime,
-            "puid": found.puid,
-            "format": found.format_name,
-            "signatures": [report.as_json() for report in self.signatures.reports],
-            "findings": [finding.as_json() for finding in self.findings],
-            "facts": dict(self.formats.facts),
-            "checked": list(self.formats.checked),
-            "not_checked": [*self.formats.not_checked, *self.signatures.not_checked],
-            "accepted": not rejects(self.findings),
-        }
-
-
-def check(
-    paths: Annotated[list[Path], typer.Argument(exists=True, help="Tệp hoặc thư mục / files or folders.")],
-    trust: TrustOption = None,
-    at: AtOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Nhận dạng, kiểm tra định dạng và chữ ký số, không cần mạng / identify, validate format and signatures, offline."""
-    moment = _moment(at)
-    policies = _policies(trust, moment)
-    refused = False
-    for path, component, siblings in _files(paths):
-        result = check_one(path, component, siblings, policies, at=moment)
-        refused = refused or rejects(result.findings)
-        if as_json:
-            sys.stdout.write(json.dumps(result.as_json(), ensure_ascii=False) + "\n")
-            sys.stdout.flush()
-        else:
-            _print_result(result)
-    raise typer.Exit(1 if refused else 0)
-
-
-def check_one(
-    path: Path, component: Component | None, siblings: Mapping[str, Path], policies: CheckPolicies, *, at: datetime
-) -> _FileResult:
-    """Checks one file by content, format policy and signatures."""
-    with path.open("rb") as source:
-        digest, size_bytes = digest_stream(source)
-    formats = check_file(path, name=path.name, component=component, policy=policies.formats)
-    signatures = validate_file(
-        path,
-        mime=formats.identification.mime,
-        trust=policies.trust,
-        at=at,
-        policy=policies.signatures,
-        siblings=siblings,
-    )
-    findings = (*formats.findings, *findings_for(signatures, component=component, policy=policies.signatures))
-    return _FileResult(
-        path=path, size_bytes=size_bytes, sha256=digest.hex, formats=formats, signatures=signatures, findings=findings
-    )
-
-
-def _moment(at: str | None) -> datetime:
-    if at is None:
-        return clock.now()
-    try:
-        moment = datetime.fromisoformat(at)
-    except ValueError:
-        raise typer.BadParameter(f"not an ISO 8601 time: {at}") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=clock.LEGAL_ZONE)
-
-
-def _policies(trust: Path | None, at: datetime) -> CheckPolicies:
-    settings = load_settings(trust_dir=trust)
-    return load_policies(settings, on=clock.civil_date(at))
-
-
-def _files(paths: list[Path]) -> Iterator[tuple[Path, Component | None, Mapping[str, Path]]]:
-    for path in paths:
-        if path.is_file():
-            yield path, None, _siblings(path)
-            continue
-        components = _components(path)
-        for child in sorted(child for child in path.rglob("*") if child.is_file()):
-            if child.name != DOSSIER_FILE_NAME:
-                yield child, components.get(child.relative_to(path).as_posix()), _siblings(child)
-
-
-def _siblings(path: Path) -> Mapping[str, Path]:
-    """Files beside this one whose name says that they belong together: what a detached signature may have signed."""
-    stem = path.name.rsplit(".", 1)[0]
-    return {other.name: other for other in path.parent.glob(f"{_escaped(stem)}*") if other.is_file() and other != path}
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"[{char}]" if char in "*?[" else char for char in text)
-
-
-def _components(folder: Path) -> dict[str, Component]:
-    source = folder / DOSSIER_FILE_NAME
-    if not source.is_file():
-        return {}
-    return {component.path: component for component in read_dossier(source.read_bytes()).dossier.components}
-
-
-def _print_result(result: _FileResult) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    found = result.formats.identification
-    verdict = "[red]TỪ CHỐI / REJECTED[/red]" if rejects(result.findings) else "[green]CHẤP NHẬN / ACCEPTED[/green]"
-    console.print(f"{verdict} {result.path}")
-    console.print(
-        f"    {found.format_name} ({found.puid or '-'}, {found.mime}), {result.size_bytes} bytes", markup=False
-    )
-    for report in result.signatures.reports:
-        console.print(f"    {report.as_text('vi')}".replace("\n", "\n    "), markup=False)
-    for finding in result.findings:
-        console.print(f"    {finding.severity.value} {finding.code}: {finding.message()}", markup=False)
 
 
 def package(
@@ -189,20 +54,40 @@ def package(
         )
     with opened:
         dossier = opened.dossier
-        moment = _moment(at) if at else dossier.closed_at
-        content = _content(dossier_dir, dossier, opened.dossier_json, _policies(trust, moment), csip=csip, at=moment)
+        moment = moment_of(at) if at else dossier.closed_at
+        settings = load_settings()
+        judged_by = policies_of(settings, trust, moment)
+        results = _check_files(dossier_dir, dossier, settings, judged_by, at=moment)
+        policies = replace(load_policies(settings, on=civil_date(moment)), trust=judged_by.trust)
+        content = _content(dossier_dir, dossier, opened.dossier_json, policies, results, csip=csip, at=moment)
     with durable_file(output.absolute(), replace=True) as target:
         built = build_aip(content, target)
     typer.echo(f"{output}: {built.objid}, {built.size_bytes} bytes, sha256 {built.digest.hex}")
 
 
+def _check_files(
+    folder: Path, dossier: Dossier, settings: Settings, policies: FilePolicies, *, at: datetime
+) -> dict[str, FileResult]:
+    components = dossier.components
+    files = [FileToCheck(path=folder / component.path, component=component) for component in components]
+    with FileChecks(policies=policies, at=at, workers=min(worker_count(), len(files)), settings=settings) as checks:
+        results = {component.id: result for component, result in zip(components, checks.run(files), strict=True)}
+    unread = [result for result in results.values() if result.sha256 is None]
+    if unread:
+        raise StoreUnavailable("; ".join(f"{result.path}: {result.findings[-1].message('en')}" for result in unread))
+    return results
+
+
 def _content(
-    folder: Path, dossier: Dossier, dossier_json: bytes, policies: CheckPolicies, *, csip: str, at: datetime
+    folder: Path,
+    dossier: Dossier,
+    dossier_json: bytes,
+    policies: CheckPolicies,
+    results: Mapping[str, FileResult],
+    *,
+    csip: str,
+    at: datetime,
 ) -> AipContent:
-    results = {
-        component.id: check_one(folder / component.path, component, _siblings(folder / component.path), policies, at=at)
-        for component in dossier.components
-    }
     findings = [
         *check_codes(dossier, at=at, profile=policies.codes),
         *check_completeness(dossier, policies.completeness),
@@ -226,9 +111,7 @@ def _content(
         files=[_packaged(folder, component, results[component.id], reports) for component in dossier.components],
         findings=[finding.as_json() for finding in findings],
         signature_reports=reports,
-        validation_material={
-            name: content for result in results.values() for name, content in result.signatures.material.items()
-        },
+        validation_material=_material(results),
         retention=retention.as_json(assignment),
         intake={"form": "offline", "source_system": "archive-service package", "policies": policies.pinned()},
         events=[
@@ -248,9 +131,17 @@ def _content(
     )
 
 
+def _material(results: Mapping[str, FileResult]) -> dict[str, bytes]:
+    checks = {component_id: result.signatures for component_id, result in results.items()}
+    material = {name: content for check in checks.values() for name, content in check.material.items()}
+    return material | readable_reports(checks)
+
+
 def _packaged(
-    folder: Path, component: Component, result: _FileResult, reports: Mapping[str, list[dict[str, Any]]]
+    folder: Path, component: Component, result: FileResult, reports: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> PackagedFile:
+    if result.formats is None:
+        raise StoreUnavailable(f"{result.path} was not read")
     found = result.formats.identification
     return PackagedFile(
         component=component,

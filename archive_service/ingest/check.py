@@ -29,7 +29,7 @@ from archive_service.findings import Finding, Severity, rejects
 from archive_service.followup import enqueue
 from archive_service.formats import virus
 from archive_service.formats.report import FormatReport
-from archive_service.ingest.evidence import MATERIAL_FILE_NAME, dump_material
+from archive_service.ingest.evidence import MATERIAL_FILE_NAME, dump_material, readable_reports
 from archive_service.ingest.findings import finding_rows
 from archive_service.ingest.packages import unpack
 from archive_service.ingest.policies import CheckPolicies, load_policies
@@ -102,7 +102,7 @@ def check_submission(
     if pushed is not None:
         _check_description(pushed, policies, result, at=at)
         _check_files(service, submission_id, pushed, policies, checkers, result, at=at, progress=progress)
-    material = dump_material(result.material)
+    material = dump_material(result.material | readable_reports(result.signatures))
     service.staging.receive(submission_id, MATERIAL_FILE_NAME, [material], limit_bytes=len(material))
     with service.database.write() as session:
         _write(session, submission_id, result, policies, at=at)

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
+from archive_service import clock
+from archive_service.errors import ConfigurationInvalid
 from archive_service.formats.policy import FormatPolicy
 from archive_service.formats.policy import load_policy as load_format_policy
 from archive_service.rules.code_profile import CodeProfile, load_code_profile
@@ -12,7 +15,7 @@ from archive_service.rules.retention_rules import RuleSet, load_rules
 from archive_service.settings import Settings
 from archive_service.signatures.policy import SignaturePolicy
 from archive_service.signatures.policy import load_policy as load_signature_policy
-from archive_service.signatures.trust import TrustStore
+from archive_service.signatures.trust import TrustStore, certificates_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +59,43 @@ def load_policies(settings: Settings, *, on: date) -> CheckPolicies:
     Raises:
         ConfigurationInvalid: a file is missing or malformed.
     """
-    trust_dir = settings.resolved_trust_dir
     return CheckPolicies(
-        formats=load_format_policy(settings.format_policy, on=on),
+        formats=format_policy_on(settings, on),
         signatures=load_signature_policy(settings.signature_policy),
-        trust=TrustStore.load(trust_dir) if trust_dir.is_dir() else TrustStore.empty(),
+        trust=trust_in_force(settings),
         codes=load_code_profile(),
         completeness=load_completeness_profile(settings.completeness_profile),
         retention=load_rules(settings.retention_rule_set),
     )
+
+
+def format_policy_on(settings: Settings, on: date) -> FormatPolicy:
+    """Returns the format policy of a civil date; for a date before the first one was in force, today's.
+
+    Raises:
+        ConfigurationInvalid: there is no such policy, or a file of it is malformed.
+    """
+    try:
+        return load_format_policy(settings.format_policy, on=on)
+    except ConfigurationInvalid:
+        return load_format_policy(settings.format_policy, on=clock.today())
+
+
+def trust_in_force(settings: Settings) -> TrustStore:
+    """Returns the configured trust store; before there is a folder nobody is trusted."""
+    folder = settings.resolved_trust_dir
+    return TrustStore.load(folder) if folder.is_dir() else TrustStore.empty()
+
+
+def load_trust(path: Path) -> TrustStore:
+    """Returns the trust store in a folder, or the certificates of one PEM or DER file as a store.
+
+    Raises:
+        ConfigurationInvalid: the folder or file is not one.
+    """
+    if path.is_dir():
+        return TrustStore.load(path)
+    try:
+        return TrustStore.of(certificates_in(path.read_bytes()))
+    except (OSError, ValueError) as exc:
+        raise ConfigurationInvalid(f"trust anchors {path}: {exc}") from exc
