@@ -1,21 +1,34 @@
 """Bytes of archived records, served from the package object by range (DESIGN D4), from whichever copy is good.
 
-What is served whole is checked: a small component is read and hashed before its first byte goes out, and a damaged copy is passed over for
-the next one; of a large one, or of a package, the last chunk is held back until the digest of all is right, so that a receiver never
-gets a complete but wrong file.
+Nothing is served from a copy whose bytes were not found right, and a damaged copy is passed over for the next one. A small object is read
+and hashed before its first byte goes out, also for a range of it. A large one is read through once more before, unless this process did
+so a short while ago; when it is then served whole, its last chunk is held back until the digest of what went out is right, so that a
+receiver never gets a complete but wrong file even if the copy was damaged in between.
 """
 
+import logging
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakKeyDictionary
 
+from archive_service import clock
 from archive_service.digests import Digest, RunningDigest, chunks, digest_bytes, sha256
 from archive_service.errors import DigestMismatch, StoredObjectMissing, StoreUnavailable
 from archive_service.models import Aip, AipCopy, Component
 from archive_service.storage.port import Store, store_key
 
 CHECK_FIRST_BYTES: Final = 8 * 1024 * 1024
-"""Up to this size a whole read is checked before it is answered; it is held in memory once."""
+"""Up to this size an object is checked before every answer; it is held in memory once."""
+FOUND_INTACT_FOR_S: Final = 300.0
+"""How long a larger object counts as found right: a reader paging through a film must not have it read through for each range."""
+_REMEMBERED_MAX: Final = 10_000
+"""Bound of the memory of one store's objects found right."""
+_found_intact: WeakKeyDictionary[Store, dict[tuple[object, ...], float]] = WeakKeyDictionary()
+_found_intact_lock = threading.Lock()
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +81,13 @@ def stream(
     and not a broken one.
 
     Raises:
-        StoreUnavailable: no copy can be read now.
-        StoredObjectMissing: no copy is there.
-        DigestMismatch: no copy has the right bytes.
+        StoreUnavailable: no copy can be read now with the right bytes.
+        DigestMismatch: while a large object is served whole: its copy was damaged since it was found right.
     """
     last = source.size_bytes - 1 if last is None else last
-    whole = first == 0 and last == source.size_bytes - 1
-    if whole and source.size_bytes <= CHECK_FIRST_BYTES:
-        return iter((_checked(stores, source),))
-    if whole:
+    if source.size_bytes <= CHECK_FIRST_BYTES:
+        return iter((_checked(stores, source)[first : last + 1],))
+    if (first, last) == (0, source.size_bytes - 1):
         return _primed(_whole(stores, source))
     return _primed(_part(stores, source, first, last))
 
@@ -85,7 +96,7 @@ def _checked(stores: Mapping[str, Store], source: StoredRange) -> bytes:
     problems: list[str] = []
     for location, version_id in source.locations:
         try:
-            with stores[location].open(
+            with _store(stores, location).open(
                 store_key(source.store_key), offset=source.offset, length=source.size_bytes, version_id=version_id
             ) as stored:
                 content = b"".join(chunks(stored))
@@ -94,7 +105,7 @@ def _checked(stores: Mapping[str, Store], source: StoredRange) -> bytes:
             continue
         if digest_bytes(content) == source.digest:
             return content
-        problems.append(f"{location}: bytes do not have the digest {source.digest}")
+        problems.append(_damaged(location, source))
     raise _unreadable(source, problems)
 
 
@@ -118,7 +129,10 @@ def _part(stores: Mapping[str, Store], source: StoredRange, first: int, last: in
     position = first
     for location, version_id in source.locations:
         try:
-            with stores[location].open(
+            if not _is_intact(_store(stores, location), source, version_id):
+                problems.append(_damaged(location, source))
+                continue
+            with _store(stores, location).open(
                 store_key(source.store_key),
                 offset=source.offset + position,
                 length=last - position + 1,
@@ -133,6 +147,42 @@ def _part(stores: Mapping[str, Store], source: StoredRange, first: int, last: in
         except (StoredObjectMissing, StoreUnavailable) as exc:
             problems.append(f"{location}: {exc.message}")
     raise _unreadable(source, problems)
+
+
+def _store(stores: Mapping[str, Store], location: str) -> Store:
+    try:
+        return stores[location]
+    except KeyError:
+        raise StoreUnavailable(f"location {location} is not configured") from None
+
+
+def _is_intact(store: Store, source: StoredRange, version_id: str | None) -> bool:
+    """Reads a copy of the range through and compares digests, unless that was done a short while ago."""
+    place = source.store_key, version_id, source.offset, source.size_bytes, source.digest
+    with _found_intact_lock:
+        known = _found_intact.setdefault(store, {})
+        if known.get(place, float("-inf")) > clock.monotonic_s() - FOUND_INTACT_FOR_S:
+            return True
+    running = RunningDigest()
+    with store.open(
+        store_key(source.store_key), offset=source.offset, length=source.size_bytes, version_id=version_id
+    ) as stored:
+        for chunk in chunks(stored):
+            running.update(chunk)
+    if running.digest() != source.digest:
+        return False
+    with _found_intact_lock:
+        if len(known) >= _REMEMBERED_MAX:
+            known.clear()
+        known[place] = clock.monotonic_s()
+    return True
+
+
+def _damaged(location: str, source: StoredRange) -> str:
+    _log.error(
+        "copy of %s at %s is damaged at bytes %d+%d", source.store_key, location, source.offset, source.size_bytes
+    )
+    return f"{location}: bytes do not have the digest {source.digest}"
 
 
 def _unreadable(source: StoredRange, problems: Sequence[str]) -> StoreUnavailable:

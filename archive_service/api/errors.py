@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from archive_service import errors
+from archive_service.copies.originals import CopyNotPossible
 from archive_service.ingest.submissions import DossierInvalid
 
 PROBLEM_TYPE: Final = "application/problem+json"
@@ -28,6 +29,7 @@ STATUS: Final[Mapping[type[errors.ArchiveError], HTTPStatus]] = MappingProxyType
         errors.DigestMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
         errors.PackageInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
         errors.UnsafeKey: HTTPStatus.UNPROCESSABLE_ENTITY,
+        CopyNotPossible: HTTPStatus.UNPROCESSABLE_ENTITY,
         DossierInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
         errors.StoreFull: HTTPStatus.INSUFFICIENT_STORAGE,
         errors.StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,

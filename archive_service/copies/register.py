@@ -6,9 +6,10 @@ renders the same bytes under the same key; a number whose copy was never complet
 """
 
 import secrets
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -25,7 +26,7 @@ from archive_service.dossier import Role
 from archive_service.errors import BadRequest, Conflict, NotFound, StoreUnavailable
 from archive_service.identity.permissions import Permission, Principal
 from archive_service.ids import new_id
-from archive_service.models import CertifiedCopy, Component, EventType, Record, SignatureVerdict
+from archive_service.models import Aip, CertifiedCopy, Component, EventType, Record, SignatureVerdict
 from archive_service.rules.code_profile import default_code_profile
 from archive_service.rules.codes import result_code
 from archive_service.service import Service
@@ -36,6 +37,8 @@ _ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 """Verification codes are read aloud and typed: no 0/O, 1/I/L."""
 _CODE_LENGTH: Final = 16
 """31^16 codes (79 bits): guessing one that exists is hopeless, so the public page needs no other secret."""
+SIGNER_SHOWN: Final = 120
+"""Most characters of a signer's name printed; the whole name is in the signature report."""
 _ORIGINAL: Final = "original"
 _COPY: Final = "copy.pdf"
 
@@ -50,7 +53,7 @@ class CopyRequest:
     recipient: str
     place: str
     position: str = ""
-    """Position of the person who converts, as printed."""
+    """Position of the person who converts, as printed; a copy without it is refused (NĐ 137/2024 Điều 5)."""
     request_id: UUID | None = None
     """Chosen by the caller; repeating a request with the same id gives the same copy."""
 
@@ -61,11 +64,11 @@ def issue_copy(service: Service, request: CopyRequest, principal: Principal, *, 
     Raises:
         NotFound: no such record or component in the principal's scope.
         NotPermitted: the principal may not issue copies there.
-        BadRequest: purpose, recipient or place is missing.
+        BadRequest: purpose, recipient, place or position is missing, or a text cannot be printed.
         CopyNotPossible: the component is not something that has pages.
         StoreUnavailable: the original cannot be read or the copy not stored now; the same request may be repeated.
     """
-    missing = [name for name in ("purpose", "recipient", "place") if not getattr(request, name).strip()]
+    missing = [name for name in ("purpose", "recipient", "place", "position") if not getattr(request, name).strip()]
     if missing:
         raise BadRequest(
             f"missing: {', '.join(missing)}", problems=[{"location": name, "reason": "empty"} for name in missing]
@@ -142,11 +145,13 @@ def _lock_series(session: Session, agency: str) -> None:
 
 def _marks(session: Session, service: Service, copy: CertifiedCopy) -> tuple[CopyMarks, StoredRange]:
     record = session.get_one(Record, copy.record_id)
-    aip, component = access.component(session, copy.record_id, copy.component_id)
+    # The version the row names: a supplement may have come between the two commits.
+    version = session.get_one(Aip, copy.aip_id).version
+    aip, component = access.component(session, copy.record_id, copy.component_id, version=version)
     source = component_range(aip, component, access.copies(session, [aip.id]))
     settings = service.settings
     base = (settings.public_url or "http://127.0.0.1:8000").rstrip("/")
-    marks = CopyMarks(
+    printed = _printed(
         copy_code=copy.verify_code,
         verify_url=f"{base}/verify/{copy.verify_code}",
         form=CopyForm(copy.form),
@@ -167,7 +172,21 @@ def _marks(session: Session, service: Service, copy: CertifiedCopy) -> tuple[Cop
         original_digest=sha256(component.declared_sha256),
         signature_notes=_signature_notes(session, component),
     )
-    return marks, source
+    return printed, source
+
+
+def _printed(**texts: Any) -> CopyMarks:
+    """Returns the marks of a copy.
+
+    Raises:
+        BadRequest: a text is too long for its line or has characters that are not printed.
+    """
+    try:
+        return CopyMarks(**texts)
+    except ValueError as exc:
+        raise BadRequest(
+            f"the copy cannot be printed: {exc}", problems=[{"location": "marks", "reason": str(exc)}]
+        ) from exc
 
 
 def _result_code(session: Session, record: Record, component: Component) -> str | None:
@@ -188,10 +207,16 @@ def _signature_notes(session: Session, component: Component) -> tuple[str, ...]:
     )
     verdicts = session.scalars(query.order_by(SignatureVerdict.ordinal).limit(6)).all()
     return tuple(
-        f"{verdict.signer or '?'} · {verdict.indication}"
+        f"{_one_line(verdict.signer or '?')} · {verdict.indication}"
         + (f" · {verdict.signing_time.astimezone(clock.LEGAL_ZONE):%d/%m/%Y %H:%M}" if verdict.signing_time else "")
         for verdict in verdicts
     )
+
+
+def _one_line(name: str) -> str:
+    """Returns a name as a certificate gives it with what is not printed shown as a replacement character, cut to a line."""
+    shown = "".join("\ufffd" if unicodedata.category(char)[0] in "CZ" and char != " " else char for char in name)
+    return shown if len(shown) <= SIGNER_SHOWN else f"{shown[: SIGNER_SHOWN - 1]}…"
 
 
 def agency_name(code: str) -> str:
