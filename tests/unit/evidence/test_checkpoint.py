@@ -184,6 +184,7 @@ def test_no_altered_character_survives(at: int, char: str) -> None:
         LOG.key.vkey().replace(LOG.name, "other"),
         f"{LOG.name}+{LOG.key.key_id.hex()}+{base64.b64encode(bytes([2]) + LOG.key.public_key).decode()}",
     ],
+    ids=[f"key{number}" for number in range(11)],  # the key is new in each process; test names must not be
 )
 def test_malformed_keys(text: str) -> None:
     with pytest.raises(CheckpointInvalid):
