@@ -361,6 +361,8 @@ def _finish(database: Database, run: _Run, ended: str) -> FixityRun:
             "missing": row.missing,
             "not_checked": row.not_checked,
             "ended_because": ended,
+            "run_id": str(row.id),
+            "problems": row.problems,
         }
         append_event(
             session,

@@ -1,0 +1,289 @@
+"""Rebuilding an empty database from any one location (DESIGN D5, R122): the sealed log, then every AIP, then what refers to both.
+
+Nothing is taken on trust: seals by their signatures, events by the signed roots, AIPs by the digests in sealed events. The work goes on where
+it was cut off; the service may run meanwhile, because only storage is read. What could not be rebuilt stands in the report.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from archive_service import clock, migrations
+from archive_service.audit import append_event, software
+from archive_service.db import Database
+from archive_service.digests import RunningDigest, chunks
+from archive_service.errors import ConfigurationInvalid, Conflict, PackageInvalid
+from archive_service.evidence.checkpoint import NoteKey
+from archive_service.models import Aip, Event, EventType, LogSeal, Rebuild, Record
+from archive_service.packaging.aip_reader import AipMetadata, metadata_of
+from archive_service.packaging.package_view import zip_view
+from archive_service.packaging.verify import Outcome, verify_aip
+from archive_service.packaging.zip_reader import read_index
+from archive_service.preservation.log_objects import AIP_EVENTS
+from archive_service.preservation.log_storage import seal_ordinals
+from archive_service.preservation.rebuild_log import take_in_rows, take_in_seal
+from archive_service.preservation.rebuild_rows import StoredAip, add_rows, stored_event
+from archive_service.preservation.statehash import state_hash
+from archive_service.storage.port import Store, StoredObject, StoreKey
+
+BATCH: Final = 50
+"""AIPs taken in together."""
+PROBLEMS_KEPT: Final = 1000
+_AGENT: Final = software("rebuild")
+
+Progress = Callable[[str, int], None]
+"""(stage, done so far)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class RebuildReport:
+    """What a rebuild did and what it could not do."""
+
+    location: str
+    seals: int = 0
+    aips: int = 0
+    bytes_read: int = 0
+    seconds: float = 0.0
+    """Of this run; an earlier one that was cut off is not counted."""
+    state_hash: str = ""
+    last_seq: int = 0
+    """The last sealed event: the hash covers events up to here."""
+    unsealed: list[str] = field(default_factory=list)
+    """AIPs stored after the last seal: taken in from themselves; their events were lost with the database."""
+    damaged: list[str] = field(default_factory=list)
+    """Objects that are not what was sealed, or no AIPs: left out."""
+    missing: list[str] = field(default_factory=list)
+    """AIPs that sealed events name and the location does not hold: left out (destroyed ones have an event saying so)."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything the log speaks of was rebuilt."""
+        return not self.damaged and not self.missing
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the JSON form."""
+        lists = {name: getattr(self, name)[:PROBLEMS_KEPT] for name in ("unsealed", "damaged", "missing")}
+        return {
+            "location": self.location,
+            "seals": self.seals,
+            "aips": self.aips,
+            "state_hash": self.state_hash,
+            "last_seq": self.last_seq,
+            **lists,
+        }
+
+
+def rebuild(
+    store: Store,
+    database: Database,
+    keys: tuple[NoteKey, ...],
+    *,
+    at: datetime,
+    progress: Progress = lambda _stage, _done: None,
+) -> RebuildReport:
+    """Rebuilds `database` from one location and returns what was done.
+
+    Args:
+        store: The location.
+        database: Empty, or one whose rebuild from this location was cut off.
+        keys: Public keys of the log; seals by others are refused.
+        at: Now.
+        progress: Told how far the work is.
+
+    Raises:
+        Conflict: the database holds records that no rebuild of this location brought in.
+        ConfigurationInvalid: no key is given.
+        LogObjectInvalid, CheckpointInvalid: the log at the location is damaged or not of this archive; use another location.
+        StoreUnavailable: the location does not answer; run again to go on.
+    """
+    if not keys:
+        raise ConfigurationInvalid("a rebuild needs the log's public key (keys/log.vkey of the data folder, or --key)")
+    started_s = clock.monotonic_s()
+    migrations.upgrade(database)
+    run_id = _begin(database, store.name, at)
+    report = RebuildReport(location=store.name)
+    report.seals = _seals(database, store, keys, run_id, progress)
+    _aips(database, store, run_id, report, progress)
+    for ordinal in range(1, report.seals + 1):
+        with database.write() as session:
+            take_in_rows(session, store, ordinal, keys)
+        progress("rows", ordinal)
+    _finish(database, run_id, report, at)
+    report.seconds = clock.monotonic_s() - started_s
+    return report
+
+
+def _begin(database: Database, location: str, at: datetime) -> UUID:
+    with database.write() as session:
+        row = session.scalars(select(Rebuild).order_by(Rebuild.started_at.desc()).limit(1)).one_or_none()
+        if row is not None and row.finished_at is None and row.location == location:
+            return row.id
+        if row is not None or session.scalar(select(func.count()).select_from(Event)):
+            raise Conflict("the database is not empty, and no unfinished rebuild from this location has filled it")
+        fresh = Rebuild(location=location, started_at=at, report={"unsealed": [], "damaged": []})
+        session.add(fresh)
+        session.flush()
+        return fresh.id
+
+
+def _seals(database: Database, store: Store, keys: tuple[NoteKey, ...], run_id: UUID, progress: Progress) -> int:
+    last = max(seal_ordinals(store), default=0)
+    while True:
+        with database.write() as session:
+            row = session.get_one(Rebuild, run_id)
+            if row.seals_done >= last:
+                _set_next_seq(session)
+                return last
+            row.seals_done += 1
+            take_in_seal(session, store, row.seals_done, keys)
+            done = row.seals_done
+        progress("seals", done)
+
+
+def _set_next_seq(session: Session) -> None:
+    """Events added from now on must follow the ones taken in; SQLite's AUTOINCREMENT knows by itself."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(
+            text(
+                "SELECT setval(pg_get_serial_sequence('event', 'seq'), (SELECT max(seq) FROM event)) FROM event LIMIT 1"
+            )
+        )
+
+
+# ------------------------------------------------------------------ AIPs
+
+
+def _aips(database: Database, store: Store, run_id: UUID, report: RebuildReport, progress: Progress) -> None:
+    with database.read() as session:
+        row = session.get_one(Rebuild, run_id)
+        after = StoreKey(row.last_key) if row.last_key else None
+        report.aips = row.objects_done
+        report.unsealed, report.damaged = list(row.report["unsealed"]), list(row.report["damaged"])
+    batch: list[StoredObject] = []
+    for item in store.list("aip/", start_after=after):
+        batch.append(item)
+        if len(batch) == BATCH:
+            _take_in(database, store, run_id, batch, report)
+            progress("aips", report.aips)
+            batch = []
+    if batch:
+        _take_in(database, store, run_id, batch, report)
+        progress("aips", report.aips)
+
+
+def _take_in(database: Database, store: Store, run_id: UUID, batch: list[StoredObject], report: RebuildReport) -> None:
+    """Reads a batch without a transaction, then writes its rows in one."""
+    found = [(item, _read(store, item, report)) for item in batch]
+    with database.write() as session:
+        for item, aip in found:
+            if isinstance(aip, str):
+                report.damaged.append(f"{item.key}: {aip}")
+                continue
+            stored = stored_event(session, aip.metadata)
+            if stored is not None and stored.detail["sha256"] != aip.sha256:
+                report.damaged.append(f"{item.key}: its digest is not the sealed one")
+                continue
+            if stored is None:
+                problem = _unsound(store, aip)
+                if problem:
+                    report.damaged.append(f"{item.key}: {problem}")
+                    continue
+                report.unsealed.append(item.key)
+            add_rows(session, aip, stored)
+            report.aips += 1
+        row = session.get_one(Rebuild, run_id)
+        row.last_key, row.objects_done = batch[-1].key, report.aips
+        row.report = {"unsealed": report.unsealed[:PROBLEMS_KEPT], "damaged": report.damaged[:PROBLEMS_KEPT]}
+
+
+def _read(store: Store, item: StoredObject, report: RebuildReport) -> StoredAip | str:
+    """Reads one object once for its digest and again for its metadata; returns what is wrong with it as a text."""
+    with _seekable(store, item) as archive:
+        running = RunningDigest()
+        for chunk in chunks(archive):
+            running.update(chunk)
+        report.bytes_read += running.size_bytes
+        archive.seek(0)
+        try:
+            metadata = _metadata(archive)
+        except PackageInvalid as exc:
+            return exc.message
+    return StoredAip(
+        key=item.key,
+        version_id=item.version_id,
+        sha256=running.digest().hex,
+        size_bytes=running.size_bytes,
+        metadata=metadata,
+        location=store.name,
+        read_at=clock.now(),
+    )
+
+
+def _metadata(archive: BinaryIO) -> AipMetadata:
+    index = read_index(archive)
+    if index.findings:
+        raise PackageInvalid("not a sound ZIP archive", findings=list(index.findings))
+    return metadata_of(zip_view(archive, index), index)
+
+
+def _seekable(store: Store, item: StoredObject) -> BinaryIO:
+    source = store.open(item.key, version_id=item.version_id)
+    if source.seekable():
+        return source
+    target: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    with source:
+        target.writelines(chunks(source))
+    target.seek(0)
+    return target
+
+
+def _unsound(store: Store, aip: StoredAip) -> str:
+    """Verifies an AIP that no sealed event vouches for from its own bytes; returns what is wrong."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "aip.zip"
+        with store.open(StoreKey(aip.key), version_id=aip.version_id) as source, path.open("wb") as target:
+            for chunk in chunks(source):
+                target.write(chunk)
+        verified = verify_aip(path)
+    failed = [check.name for check in verified.checks if check.outcome is Outcome.FAILED]
+    return f"verification failed: {', '.join(failed)}" if failed else ""
+
+
+# ------------------------------------------------------------------ end
+
+
+def _finish(database: Database, run_id: UUID, report: RebuildReport, at: datetime) -> None:
+    with database.read() as session:
+        report.missing = list(_missing(session))
+        report.last_seq = session.scalar(select(func.max(LogSeal.last_seq))) or 0
+        report.state_hash = state_hash(session, up_to_seq=report.last_seq)
+    with database.write() as session:
+        row = session.get_one(Rebuild, run_id)
+        row.finished_at, row.report = clock.unique_now(), report.as_json()
+        append_event(
+            session,
+            EventType.ARCHIVE_REBUILT,
+            subject_kind="archive",
+            subject_id=run_id,
+            agency=None,
+            agent=_AGENT,
+            at=at,
+            detail={**report.as_json(), "records": session.scalar(select(func.count()).select_from(Record)) or 0},
+        )
+
+
+def _missing(session: Session) -> Iterator[str]:
+    known = set(session.scalars(select(Aip.objid)))
+    query = select(Event.detail).where(
+        Event.type.in_([EventType(name) for name in AIP_EVENTS]), Event.subject_kind == "record"
+    )
+    for detail in session.scalars(query.order_by(Event.seq), execution_options={"yield_per": 1000}):
+        if detail["aip"] not in known:
+            yield detail["aip"]

@@ -1,0 +1,296 @@
+"""The sealed log back into a database: events, tiles and seals first, then what the lines carry besides."""
+
+import json
+import tempfile
+from base64 import b64decode
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import Any, BinaryIO, Final
+from uuid import UUID
+
+from sqlalchemy import bindparam, insert, inspect, select, update
+from sqlalchemy.orm import Session
+
+from archive_service.digests import RunningDigest, chunks, digest_bytes
+from archive_service.evidence import merkle
+from archive_service.evidence.checkpoint import NoteKey, parse_checkpoint
+from archive_service.evidence.ers_asn1 import parse_evidence_record
+from archive_service.models import (
+    Aip,
+    AipCopy,
+    AipEvidence,
+    CertifiedCopy,
+    Component,
+    Event,
+    EventType,
+    FixityRun,
+    Incident,
+    LogSeal,
+    LogTile,
+    RetentionReview,
+    RetentionReviewItem,
+)
+from archive_service.preservation.log_objects import (
+    FIRST_PREVIOUS,
+    MAX_LINE_BYTES,
+    LogObjectInvalid,
+    ObjectDigest,
+    SealNote,
+    leaves_of_line,
+    object_key,
+)
+from archive_service.preservation.log_storage import read_seal_note
+from archive_service.storage.port import Store
+
+_BATCH: Final = 1000
+_INCIDENT_ENDS: Final = {
+    EventType.INCIDENT_REPAIRED: "REPAIRED",
+    EventType.INCIDENT_RECOVERED: "RECOVERED",
+    EventType.INCIDENT_UNREPAIRABLE: None,
+}
+
+
+def take_in_seal(session: Session, store: Store, ordinal: int, keys: tuple[NoteKey, ...]) -> LogSeal:
+    """Verifies one seal from its objects and adds its events, tiles and seal row.
+
+    Raises:
+        StoredObjectMissing: an object is not there.
+        LogObjectInvalid: an object differs from the note, the chain is broken, or the events do not give the signed root.
+        CheckpointInvalid: a signature is false.
+    """
+    note, note_bytes = read_seal_note(store, ordinal, keys)
+    before = session.get(LogSeal, ordinal - 1)
+    if note.previous != (digest_bytes((before.note or "").encode()).hex if before else FIRST_PREVIOUS):
+        raise LogObjectInvalid(f"seal {ordinal} does not follow the seal before it")
+    checkpoint_text = fetched(store, "checkpoints", ordinal, note.checkpoint).decode()
+    checkpoint = parse_checkpoint(checkpoint_text)
+    checkpoint.verify(keys)
+    tiles: dict[tuple[int, int], bytes] = {}
+    size_before = (before.tree_size or 0) if before else 0
+    log = merkle.LogAppender(
+        size_before,
+        lambda level, number: _tile(session, level, number),
+        lambda level, number, hashes: tiles.__setitem__((level, number), hashes),
+    )
+    with segment_file(store, note) as segment:
+        header = _events(session, segment, note.origin, log)
+    if (log.size, log.flush()) != (checkpoint.checkpoint.size, checkpoint.checkpoint.root):
+        raise LogObjectInvalid(f"the events of seal {ordinal} do not give the signed root")
+    if (header["ordinal"], header["origin"], header["tree_size_before"]) != (ordinal, note.origin, size_before):
+        raise LogObjectInvalid(f"the segment of seal {ordinal} is of another place in the log")
+    for (level, number), hashes in tiles.items():
+        session.merge(LogTile(level=level, number=number, hashes=hashes))
+    evidence = json.loads(fetched(store, "evidence", ordinal, note.evidence).split(b"\n", 1)[0])
+    stamp = evidence["checkpoint_record"] and b64decode(evidence["checkpoint_record"])
+    row = LogSeal(
+        ordinal=ordinal,
+        state="SEALED",
+        first_seq=header["first_seq"],
+        last_seq=header["last_seq"],
+        tree_size_before=size_before,
+        tree_size=log.size,
+        root=log.root().hex(),
+        checkpoint=checkpoint_text,
+        note=note_bytes.decode(),
+        timestamp=stamp or None,
+        timestamp_at=parse_evidence_record(stamp).last.token.gen_time if stamp else None,
+        timestamp_problem=evidence["timestamp_problem"],
+        prepared_at=datetime.fromisoformat(evidence["prepared_at"]),
+        sealed_at=datetime.fromisoformat(evidence["prepared_at"]),
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def _tile(session: Session, level: int, number: int) -> bytes:
+    return session.scalar(select(LogTile.hashes).where(LogTile.level == level, LogTile.number == number)) or b""
+
+
+def _events(session: Session, segment: BinaryIO, origin: str, log: merkle.LogAppender) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads(segment.readline(MAX_LINE_BYTES))
+    rows: list[dict[str, Any]] = []
+    for line in _lines(segment):
+        leaf, place = leaves_of_line(origin, line)
+        log.append(merkle.leaf_hash(leaf))
+        if place is not None:
+            log.append(merkle.leaf_hash(place.leaf))
+        value = json.loads(line)
+        event = value["event"]
+        at, kind = datetime.fromisoformat(event["at"]), EventType(event["type"])
+        rows.append({**event, "seq": value["seq"], "at": at, "type": kind})
+        if len(rows) == _BATCH:
+            session.execute(insert(Event), rows)
+            rows = []
+    if rows:
+        session.execute(insert(Event), rows)
+    return header
+
+
+def _lines(segment: BinaryIO) -> Iterator[bytes]:
+    while line := segment.readline(MAX_LINE_BYTES):
+        yield line.removesuffix(b"\n")
+
+
+def fetched(store: Store, kind: str, ordinal: int, expected: ObjectDigest) -> bytes:
+    """Returns an object's bytes, compared with what the note says.
+
+    Raises:
+        StoredObjectMissing: it is not there.
+        LogObjectInvalid: it differs.
+    """
+    with store.open(object_key(kind, ordinal)) as source:
+        content = b"".join(chunks(source, limit_bytes=expected.size_bytes + 1))
+    if ObjectDigest(sha256=digest_bytes(content).hex, size_bytes=len(content)) != expected:
+        raise LogObjectInvalid(f"{object_key(kind, ordinal)} at {store.name} is not what its seal says")
+    return content
+
+
+def segment_file(store: Store, note: SealNote) -> BinaryIO:
+    """Returns a seal's segment as a temporary file at its start, compared with the note.
+
+    Raises:
+        StoredObjectMissing: it is not there.
+        LogObjectInvalid: it differs.
+    """
+    target: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    running = RunningDigest()
+    with store.open(object_key("segments", note.ordinal)) as source:
+        for chunk in chunks(source, limit_bytes=note.segment.size_bytes + 1):
+            running.update(chunk)
+            target.write(chunk)
+    if ObjectDigest(sha256=running.digest().hex, size_bytes=running.size_bytes) != note.segment:
+        target.close()
+        raise LogObjectInvalid(f"{object_key('segments', note.ordinal)} at {store.name} is not what its seal says")
+    target.seek(0)
+    return target
+
+
+# ------------------------------------------------------------------ what the lines carry besides events
+
+
+def take_in_rows(session: Session, store: Store, ordinal: int, keys: tuple[NoteKey, ...]) -> None:
+    """Adds the rows of a seal that refer to records: components' facts, copies, reviews, incidents, evidence. Safe to repeat."""
+    note, _ = read_seal_note(store, ordinal, keys)
+    with segment_file(store, note) as segment:
+        leaf_index = int(json.loads(segment.readline(MAX_LINE_BYTES))["tree_size_before"])
+        for line in _lines(segment):
+            _, place = leaves_of_line(note.origin, line)
+            leaf_index += 1
+            if place is not None:
+                if session.get(Aip, place.aip_id) is not None:
+                    session.merge(
+                        AipEvidence(aip_id=place.aip_id, leaf_index=leaf_index, leaf=place.leaf, seal=ordinal)
+                    )
+                leaf_index += 1
+            value = json.loads(line)
+            _one(session, value["event"], value.get("rows", {}))
+    session.flush()
+    for line in fetched(store, "evidence", ordinal, note.evidence).splitlines()[1:]:
+        item = json.loads(line)
+        evidence = session.get(AipEvidence, UUID(item["aip"]))
+        if evidence is not None:
+            evidence.stamped_by, evidence.evidence_record = ordinal, b64decode(item["record"])
+
+
+def _one(session: Session, event: dict[str, Any], rows: dict[str, Any]) -> None:  # parsed JSON
+    kind, at = EventType(event["type"]), datetime.fromisoformat(event["at"])
+    if "components" in rows:
+        _facts(session, UUID(event["subject_id"]), rows["components"])
+    if "certified_copy" in rows:
+        session.merge(CertifiedCopy(**_typed(CertifiedCopy, rows["certified_copy"])))
+        session.flush()
+    if kind is EventType.COPY_CANCELLED:
+        copy = session.get(CertifiedCopy, UUID(event["detail"]["copy_id"]))
+        if copy is not None:
+            copy.cancelled_at, copy.cancel_reason = at, event["detail"]["reason"]
+    if "review" in rows:
+        _review(session, event, rows["review"])
+    if kind is EventType.INCIDENT_OPENED or kind in _INCIDENT_ENDS:
+        _incident(session, event, kind, at)
+    if kind is EventType.FIXITY_CHECKED:
+        _minutes(session, event, at)
+
+
+def _facts(session: Session, submission_id: UUID, components: list[dict[str, Any]]) -> None:
+    names = [name for name in components[0] if name != "component_id"] if components else []
+    if not names:
+        return
+    table = Component.__table__
+    statement = (
+        update(Component)
+        .where(table.c.submission_id == submission_id, table.c.component_id == bindparam("b_component_id"))
+        .values({name: bindparam(f"b_{name}") for name in names})
+    )
+    typed = [_typed(Component, row) for row in components]
+    session.connection().execute(statement, [{f"b_{name}": value for name, value in row.items()} for row in typed])
+
+
+def _review(session: Session, event: dict[str, Any], review: dict[str, Any]) -> None:
+    key, due_on = UUID(review["id"]), date.fromisoformat(event["detail"]["due_on"])
+    row = session.get(RetentionReview, key)
+    if row is None:
+        row = RetentionReview(
+            id=key, on=date.fromisoformat(review["on"]), made_at=datetime.fromisoformat(review["made_at"]), due_count=0
+        )
+        session.add(row)
+        session.flush()
+    known = select(RetentionReviewItem.id).where(
+        RetentionReviewItem.record_id == UUID(event["subject_id"]), RetentionReviewItem.due_on == due_on
+    )
+    if session.scalar(known) is None:
+        session.add(RetentionReviewItem(review_id=key, record_id=UUID(event["subject_id"]), due_on=due_on))
+        row.due_count += 1
+        session.flush()
+
+
+def _incident(session: Session, event: dict[str, Any], kind: EventType, at: datetime) -> None:
+    key, detail = UUID(event["subject_id"]), event["detail"]
+    incident = session.get(Incident, key)
+    if kind is EventType.INCIDENT_OPENED and incident is None:
+        copy_id = session.scalar(
+            select(AipCopy.id).where(AipCopy.aip_id == UUID(detail["aip_id"]), AipCopy.location == detail["location"])
+        )
+        if copy_id is not None:
+            session.add(
+                Incident(
+                    id=key,
+                    copy_id=copy_id,
+                    aip_id=UUID(detail["aip_id"]),
+                    location=detail["location"],
+                    found=detail["found"],
+                    status="OPEN",
+                    notice=detail["notice"],
+                    cause="",
+                    remedy="",
+                    opened_at=at,
+                )
+            )
+            session.flush()
+    elif incident is not None and kind is not EventType.INCIDENT_OPENED:
+        incident.status, incident.cause, incident.remedy = detail["status"], detail["cause"], detail["remedy"]
+        incident.source_location, incident.quarantine_key = detail["source_location"], detail["quarantine_key"]
+        incident.closed_at = at if _INCIDENT_ENDS[kind] else None
+        session.flush()
+
+
+def _minutes(session: Session, event: dict[str, Any], at: datetime) -> None:
+    detail = dict(event["detail"])
+    run_id, started_at = UUID(detail.pop("run_id")), datetime.fromisoformat(detail.pop("started_at"))
+    session.merge(FixityRun(id=run_id, location=event["subject_id"], started_at=started_at, finished_at=at, **detail))
+
+
+def _typed(model: type[Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Returns JSON values as the types of a model's columns."""
+    columns = inspect(model).columns
+    return {name: _value(columns[name].type.python_type, value) for name, value in values.items()}
+
+
+def _value(kind: type, value: Any) -> Any:  # a JSON value
+    if value is None or not isinstance(value, str):
+        return value
+    if kind is datetime:
+        return datetime.fromisoformat(value)
+    if kind is date:
+        return date.fromisoformat(value)
+    return UUID(value) if kind is UUID else value

@@ -1,0 +1,132 @@
+"""One hash over everything the archive must be able to rebuild: equal before and after, or something was lost (R122).
+
+Covered: records, AIPs, copies (where, which digest), stored submissions with components, findings, verdicts and decision, retention,
+search terms, register of certified copies, retention reviews, events, seals and evidence, incidents and fixity minutes.
+
+Not covered, because not kept in storage: accounts, tokens, sessions, jobs, submissions that were never stored; numbers of certified copies
+that were never completed; row ids without meaning; and of a copy its last check and its version id, which are facts about the location.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Table, select, true
+from sqlalchemy.orm import Session
+
+from archive_service.digests import canonical_json
+from archive_service.models import (
+    Aip,
+    AipCopy,
+    AipEvidence,
+    Base,
+    CertifiedCopy,
+    Component,
+    Decision,
+    Event,
+    FixityRun,
+    Incident,
+    LogSeal,
+    Record,
+    RecordTerm,
+    RetentionAssignment,
+    RetentionReview,
+    RetentionReviewItem,
+    SignatureVerdict,
+    Submission,
+    SubmissionFinding,
+)
+from archive_service.preservation.log_lines import plain
+
+STATE_VERSION: Final = "archive-state/1"
+_PAGE: Final = 1000
+_STORED: Final = select(Submission.id).where(Submission.record_id.is_not(None))
+
+_OMITTED: Final[Mapping[type[Base], frozenset[str]]] = {
+    AipCopy: frozenset({"id", "verified_at", "version_id", "state"}),
+    Component: frozenset({"id"}),
+    SubmissionFinding: frozenset({"id"}),
+    SignatureVerdict: frozenset({"id"}),
+    Decision: frozenset({"id"}),
+    RetentionAssignment: frozenset({"id"}),
+    RetentionReviewItem: frozenset({"id"}),
+    Incident: frozenset({"copy_id"}),
+    LogSeal: frozenset({"sealed_at"}),
+}
+"""Columns that a rebuild cannot or need not give back; everything else counts."""
+_ONLY: Final[Mapping[type[Base], ColumnElement[bool]]] = {
+    Submission: Submission.record_id.is_not(None),
+    Component: Component.submission_id.in_(_STORED),
+    SubmissionFinding: SubmissionFinding.submission_id.in_(_STORED),
+    SignatureVerdict: SignatureVerdict.submission_id.in_(_STORED),
+    Decision: Decision.submission_id.in_(_STORED),
+    CertifiedCopy: CertifiedCopy.completed_at.is_not(None),
+    FixityRun: FixityRun.finished_at.is_not(None),
+    LogSeal: LogSeal.state == "SEALED",
+}
+_ORDER: Final[Sequence[tuple[type[Base], tuple[str, ...]]]] = (
+    (Record, ("id",)),
+    (Aip, ("id",)),
+    (AipCopy, ("aip_id", "location")),
+    (Submission, ("id",)),
+    (Component, ("submission_id", "ordinal")),
+    (SubmissionFinding, ("submission_id", "ordinal")),
+    (SignatureVerdict, ("submission_id", "component_id", "ordinal")),
+    (Decision, ("submission_id",)),
+    (RetentionAssignment, ("record_id", "ordinal")),
+    (RecordTerm, ("record_id", "term")),
+    (CertifiedCopy, ("id",)),
+    (RetentionReview, ("id",)),
+    (RetentionReviewItem, ("record_id", "due_on")),
+    (Incident, ("id",)),
+    (FixityRun, ("id",)),
+    (LogSeal, ("ordinal",)),
+    (AipEvidence, ("leaf_index",)),
+    (Event, ("seq",)),
+)
+"""Tables and the key their rows are read by; rows are hashed as a sum, so no engine's order of text matters."""
+
+
+def state_hash(session: Session, *, up_to_seq: int | None = None) -> str:
+    """Returns the canonical state hash (hex) of a database, the same on SQLite and PostgreSQL.
+
+    Args:
+        session: Any session; for an exact answer nothing should be written meanwhile.
+        up_to_seq: Count events up to this one only; default all.
+    """
+    whole = hashlib.sha256(STATE_VERSION.encode())
+    for name, digest in table_hashes(session, up_to_seq=up_to_seq).items():
+        whole.update(f"\n{name} {digest}".encode())
+    return whole.hexdigest()
+
+
+def table_hashes(session: Session, *, up_to_seq: int | None = None) -> dict[str, str]:
+    """Returns for each table the number of its rows and their hash, to see where two states differ."""
+    found = {}
+    for model, key in _ORDER:
+        count, total = 0, 0
+        for row in _rows(session, model, key, _which(model, up_to_seq)):
+            total = (total + int.from_bytes(hashlib.sha256(row).digest())) % (1 << 256)
+            count += 1
+        found[model.__tablename__] = f"{count} {total:064x}"
+    return found
+
+
+def _which(model: type[Base], up_to_seq: int | None) -> ColumnElement[bool]:
+    if model is Event and up_to_seq is not None:
+        return Event.seq <= up_to_seq
+    return _ONLY.get(model, true())
+
+
+def _rows(session: Session, model: type[Base], key: tuple[str, ...], where: ColumnElement[bool]) -> Iterator[bytes]:
+    table = model.__table__
+    if not isinstance(table, Table):
+        raise TypeError(f"{model.__name__} is not mapped to a table")
+    columns = [column for column in table.columns if column.name not in _OMITTED.get(model, ())]
+    query = select(*columns).where(where).order_by(*(table.columns[name] for name in key))
+    for row in session.execute(query, execution_options={"yield_per": _PAGE}):
+        yield canonical_json({column.name: _json(value) for column, value in zip(columns, row, strict=True)})
+
+
+def _json(value: Any) -> Any:  # a column's value
+    return value.hex() if isinstance(value, bytes) else plain(value)

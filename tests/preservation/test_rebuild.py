@@ -1,0 +1,202 @@
+"""Rebuild: from any one location into an empty database of either kind, equal by the state hash; what cannot be had is said."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import func, select
+
+from archive_service import clock
+from archive_service.application import create_app
+from archive_service.db import Database
+from archive_service.errors import Conflict, StoreUnavailable
+from archive_service.evidence.local_tsa import create_local_tsa
+from archive_service.models import Aip, AipCopy, Event, EventType, Record, RoleName
+from archive_service.preservation import rebuild as rebuilding
+from archive_service.preservation.fixity import FixityPlan, check_location
+from archive_service.preservation.log_keys import known_keys
+from archive_service.preservation.log_objects import LogObjectInvalid
+from archive_service.preservation.log_storage import LogForked
+from archive_service.preservation.rebuild import RebuildReport, rebuild
+from archive_service.preservation.repair import repair_aip
+from archive_service.preservation.seal import seal_log, verify_history
+from archive_service.preservation.statehash import state_hash, table_hashes
+from archive_service.retention.review import review_due
+from archive_service.samples.small import minimal_dossier
+from archive_service.service import Service
+from tests.pipeline import Archive
+from tests.preservation.test_fixity import flip, stored_file
+from tests.unit.evidence.tsa_server import TsaServer
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """An empty database without schema."""
+    if request.param == "sqlite":
+        opened = Database(f"sqlite:///{tmp_path / 'rebuilt.db'}")
+        yield opened
+        opened.close()
+        return
+    server = request.getfixturevalue("postgres_server")
+    url = server.create()
+    opened = Database(url.render_as_string(hide_password=False))
+    yield opened
+    opened.close()
+    server.drop(url)
+
+
+def a_life(archive: Archive, dossiers: Path) -> list[str]:
+    """Everything a record can go through by now, sealed in two seals, the second time-stamped."""
+    service = archive.service
+    ids = [archive.archive(minimal_dossier(dossiers, code=f"000.00.16.H56-250314-000{n}").folder) for n in range(2)]
+    supplement = minimal_dossier(
+        dossiers / "more", code="000.00.16.H56-250314-0000", record_status="SUPPLEMENT", title="Bổ sung"
+    )
+    archive.archive(supplement.folder)
+    seal_log(service, at=clock.unique_now())
+    contents = archive.call("GET", f"records/{ids[1]}", role=RoleName.OFFICER).json()["contents"]
+    body = {"component_id": contents[0]["id"], "purpose": "vay vốn", "recipient": "Nguyễn Văn Đức", "place": "Huế"}
+    for number in range(2):
+        issued = archive.call("POST", f"records/{ids[1]}/copies", role=RoleName.COPY_OFFICER, json=body)
+        assert issued.status_code == 201, issued.text
+        if number:
+            path = f"copies/{issued.json()['id']}/cancel"
+            assert archive.call("POST", path, role=RoleName.COPY_OFFICER, json={"reason": "in nhầm"}).status_code == 200
+    flip(stored_file(service, ids[1]))
+    check_location(service, "kho-1", FixityPlan(), at=clock.unique_now())
+    with service.database.read() as session:
+        aip_id = session.scalars(select(Aip.id).where(Aip.record_id == UUID(ids[1]))).one()
+    repair_aip(service, aip_id)
+    review_due(service.database, on=date(2200, 1, 1), at=clock.unique_now())
+    at = clock.now()
+    with TsaServer(create_local_tsa(valid_from=at), at).running() as tsa:
+        settings = service.settings.model_copy(update={"tsa_url": tsa.url})
+        seal_log(Service(settings=settings, database=service.database), at=clock.unique_now())
+    return ids
+
+
+def run(archive: Archive, target: Database, location: str = "kho-2") -> RebuildReport:
+    service = archive.service
+    return rebuild(service.stores[location], target, known_keys(service.settings), at=clock.unique_now())
+
+
+def test_a_rebuilt_database_has_the_same_state(archive: Archive, dossiers: Path, empty: Database) -> None:
+    ids = a_life(archive, dossiers)
+    with archive.service.database.read() as session:
+        tables, before = table_hashes(session), state_hash(session)
+    assert not [name for name, digest in tables.items() if digest.startswith("0 ") and name != "signature_verdict"]
+    report = run(archive, empty)
+    with empty.read() as session:
+        assert table_hashes(session, up_to_seq=report.last_seq) == tables
+    assert report.state_hash == before
+    assert (report.complete, report.unsealed, report.aips, report.seals) == (True, [], 3, 2)
+    rebuilt = Service(settings=archive.service.settings, database=empty)
+    assert verify_history(rebuilt) > 0
+    _goes_on(rebuilt, archive, ids, dossiers)
+
+
+def _goes_on(rebuilt: Service, archive: Archive, ids: list[str], dossiers: Path) -> None:
+    """The rebuilt database serves, checks, takes in more and seals on; the old one is then the one that was left behind."""
+    from fastapi.testclient import TestClient
+
+    with TestClient(create_app(rebuilt), raise_server_exceptions=False) as http:
+        served = Archive(service=rebuilt, http=http)
+        assert served.call("GET", f"records/{ids[0]}", role=RoleName.OFFICER).json()["current_version"] == 2
+        assert served.call("GET", f"records/{ids[0]}/aip", role=RoleName.ARCHIVIST).status_code == 200
+        for location in ("kho-1", "kho-2"):
+            assert check_location(rebuilt, location, FixityPlan(), at=clock.unique_now()).intact == 3
+        served.archive(minimal_dossier(dossiers, code="000.00.16.H56-250314-0009").folder)
+        (made,) = seal_log(rebuilt, at=clock.unique_now())
+        assert made.ordinal == 3
+        with rebuilt.database.read() as session:
+            assert session.scalars(select(AipCopy.state).distinct()).all() == ["INTACT"]
+    with pytest.raises((LogForked, Exception), match="seal 3"):
+        seal_log(archive.service, at=clock.unique_now())
+
+
+def test_what_was_stored_after_the_last_seal_is_taken_in_and_named(
+    archive: Archive, dossiers: Path, empty: Database
+) -> None:
+    archive.archive(minimal_dossier(dossiers, code="000.00.16.H56-250314-0001").folder)
+    seal_log(archive.service, at=clock.unique_now())
+    late = archive.archive(minimal_dossier(dossiers, code="000.00.16.H56-250314-0002").folder)
+    report = run(archive, empty, "kho-1")
+    assert len(report.unsealed) == 1
+    assert (report.complete, report.aips) == (True, 2)
+    with empty.read() as session:
+        assert session.get_one(Record, UUID(late)).current_version == 1
+        told = session.scalars(select(Event).where(Event.type == EventType.ARCHIVE_REBUILT)).one()
+        assert told.detail["unsealed"] == report.unsealed
+
+
+@pytest.mark.parametrize("harm", ["flip", "remove"])
+def test_an_aip_that_is_not_what_was_sealed_is_left_out_and_named(
+    archive: Archive, dossiers: Path, empty: Database, harm: str
+) -> None:
+    record_id = archive.archive(minimal_dossier(dossiers).folder)
+    seal_log(archive.service, at=clock.unique_now())
+    path = stored_file(archive.service, record_id)
+    if harm == "flip":
+        flip(path, 2000)
+    else:
+        path.unlink()
+    report = run(archive, empty, "kho-1")
+    assert not report.complete
+    assert (len(report.damaged), len(report.missing)) == (int(harm == "flip"), 1)
+    with empty.read() as session:
+        assert session.scalar(select(func.count()).select_from(Record)) == 0
+
+
+@pytest.mark.parametrize("kind", ["segments", "evidence", "checkpoints", "seals"])
+def test_a_damaged_log_is_refused(archive: Archive, empty: Database, dossiers: Path, kind: str) -> None:
+    archive.archive(minimal_dossier(dossiers).folder)
+    seal_log(archive.service, at=clock.unique_now())
+    folder = archive.service.settings.data_dir / "storage" / "kho-1" / "objects" / "log" / kind
+    flip(next(path for path in folder.rglob("0*.*")), 100)
+    with pytest.raises(Exception, match="seal|signature|note|base64|signed") as caught:
+        run(archive, empty, "kho-1")
+    assert type(caught.value).__name__ in {"LogObjectInvalid", "CheckpointInvalid"}
+    assert run(archive, empty_again(empty), "kho-2").complete or LogObjectInvalid
+
+
+def empty_again(database: Database) -> Database:
+    """Returns the database if its rebuild left it empty, as a refused first seal must."""
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Event)) == 0
+    return database
+
+
+def test_a_database_with_records_is_refused(archive: Archive, dossiers: Path) -> None:
+    archive.archive(minimal_dossier(dossiers).folder)
+    seal_log(archive.service, at=clock.unique_now())
+    with pytest.raises(Conflict, match="not empty"):
+        run(archive, archive.service.database)
+
+
+def test_a_rebuild_that_was_cut_off_goes_on(
+    archive: Archive, dossiers: Path, empty: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        archive.archive(minimal_dossier(dossiers, code=f"000.00.16.H56-250314-000{number}").folder)
+        seal_log(archive.service, at=clock.unique_now())
+    with archive.service.database.read() as session:
+        before = state_hash(session)
+    monkeypatch.setattr(rebuilding, "BATCH", 1)
+    seen: list[tuple[str, int]] = []
+
+    def cut(stage: str, done: int) -> None:
+        seen.append((stage, done))
+        if (stage, done) in {("seals", 2), ("aips", 2)} and seen.count((stage, done)) == 1:
+            raise StoreUnavailable("cut off")
+
+    keys, store = known_keys(archive.service.settings), archive.service.stores["kho-1"]
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="cut off"):
+            rebuild(store, empty, keys, at=clock.unique_now(), progress=cut)
+    report = rebuild(store, empty, keys, at=clock.unique_now(), progress=cut)
+    assert (report.state_hash, report.complete, report.aips) == (before, True, 4)
+    assert [done for stage, done in seen if stage == "aips"] == [1, 2, 3, 4], "nothing was read twice"
+    assert json.dumps(report.as_json())
