@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from archive_service.db import Database
-from archive_service.errors import ArchiveError, BadRequest
+from archive_service.errors import ArchiveError, BadRequest, NotFound
 from archive_service.followup import enqueue
 from archive_service.identity.permissions import Permission, Principal
 from archive_service.ids import new_id
@@ -68,11 +68,13 @@ def decide(
         BadRequest: a return or refusal without reason.
         NotPermitted: the principal may not decide for this agency.
         IllegalTransition: the submission does not await approval.
-        NotFound: no such submission.
+        NotFound: no such submission, or none the principal may see.
     """
     if kind is not DecisionKind.APPROVE and not reason.strip():
         raise BadRequest("a return or refusal needs a reason", problems=[{"location": "reason", "reason": "empty"}])
     submission = locked_submission(session, submission_id)
+    if not principal.may(Permission.SUBMISSION_READ, submission.archiving_agency, submission.settling_agency):
+        raise NotFound(f"submission {submission_id} not found")  # the same words as for one that does not exist
     principal.require(Permission.SUBMISSION_DECIDE, submission.archiving_agency)
     target = _NEXT_STATE[kind]
     if submission.state is target and submission.decided_at is not None:

@@ -146,7 +146,6 @@ def _commit_stored(
     )
     session.flush()
     _note_offsets(session, submission_id, aip.id, built)
-    _assign_retention(session, record, submission, at=at)
     submission.stored_at = at
     submission.record_id = record.id
     detail = {
@@ -168,6 +167,7 @@ def _commit_stored(
         at=at,
         detail=detail,
     )
+    _assign_retention(session, record, submission, at=at)
     enqueue(session, JobKind.DISCARD_STAGING, submission_id, at=at)
 
 
