@@ -115,5 +115,9 @@ async def _database_error(request: Request, error: Exception) -> JSONResponse:
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     _log.error("%s %s: unexpected error", request.method, request.url.path, exc_info=error)
     return problem(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "unexpected error; the operator's log has the details"
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "INTERNAL_ERROR",
+        "unexpected error; the operator's log has the details",
+        # This answer is made outside all middleware, which would have added them.
+        headers={"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'"},
     )

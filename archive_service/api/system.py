@@ -154,6 +154,7 @@ def get_review(
     cursor: UUID | None = None,
 ) -> dict[str, Any]:
     """Lists the records a review found due, within the caller's agencies."""
+    principal.require(Permission.RETENTION_READ)
     statement = (
         select(RetentionReviewItem, Record)
         .join(Record, Record.id == RetentionReviewItem.record_id)

@@ -1,0 +1,236 @@
+"""Health, counts, the queue and the audit log; every failure a problem without a stack trace, nothing acknowledged that was not committed."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import event, text
+from sqlalchemy.exc import OperationalError
+
+from archive_service import clock
+from archive_service.api.errors import PROBLEM_TYPE
+from archive_service.followup import enqueue
+from archive_service.ids import new_id
+from archive_service.models import JobKind, RoleName
+from archive_service.samples.small import minimal_dossier
+from tests.crash.worlds import event_counts, only_submission, open_jobs
+from tests.pipeline import Archive
+
+
+@pytest.fixture
+def dossier(tmp_path: Path) -> Path:
+    return minimal_dossier(tmp_path / "dossiers").folder
+
+
+@contextmanager
+def _commits_fail(archive: Archive) -> Iterator[None]:
+    """The database takes every statement and then loses the connection at COMMIT."""
+
+    def fail(_connection: object) -> None:
+        raise OperationalError("COMMIT", {}, Exception("server closed the connection"))
+
+    event.listen(archive.service.database.engine, "commit", fail)
+    try:
+        yield
+    finally:
+        event.remove(archive.service.database.engine, "commit", fail)
+
+
+# ------------------------------------------------------------------ health and counts
+
+
+def test_a_healthy_service_says_so_to_anyone(archive: Archive) -> None:
+    assert archive.http.get("/healthz").text == "ok"
+    answer = archive.http.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"ready": True, "problems": []})
+
+
+def test_a_database_of_another_revision_is_not_ready(archive: Archive) -> None:
+    with archive.service.database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+    answer = archive.http.get("/readyz")
+    assert answer.status_code == 503
+    assert "revision 0000" in answer.json()["problems"][0]
+    assert archive.http.get("/healthz").status_code == 200
+
+
+def test_locations_that_cannot_be_opened_are_not_ready(archive: Archive, tmp_path: Path) -> None:
+    settings = archive.service.settings.model_copy(update={"locations": tmp_path / "missing.toml"})
+    object.__setattr__(archive.service, "settings", settings)
+    answer = archive.http.get("/readyz")
+    assert answer.status_code == 503
+    assert "missing.toml" in answer.json()["problems"][0]
+
+
+def test_metrics_count_and_name_nobody(archive: Archive, dossier: Path) -> None:
+    archive.push(dossier)
+    lines = archive.http.get("/metrics").text
+    assert 'archive_submissions{state="CHECKING"} 1.0' in lines
+    assert 'archive_jobs{kind="check-submission",state="READY"} 1.0' in lines
+    archive.work()
+    lines = archive.http.get("/metrics").text
+    assert 'archive_submissions{state="AWAITING_APPROVAL"} 1.0' in lines
+    assert "archive_oldest_ready_job_seconds 0.0" in lines
+    assert "000.00.16.H56-250314-0042" not in lines
+    assert "Ưng" not in lines
+
+
+# ------------------------------------------------------------------ queue and audit log
+
+
+def _parked(archive: Archive) -> str:
+    with archive.service.database.write() as session:
+        job_id = enqueue(session, JobKind.STORE_SUBMISSION, new_id(), at=clock.now())
+    archive.work()
+    return str(job_id)
+
+
+def test_a_parked_job_tells_its_error_and_is_queued_again_by_the_administrator(archive: Archive) -> None:
+    job_id = _parked(archive)
+    (job,) = archive.call("GET", "jobs", role=RoleName.ARCHIVIST, params={"state": "PARKED"}).json()["items"]
+    assert (job["id"], job["kind"]) == (job_id, "store-submission")
+    assert job["last_error"].startswith("NOT_FOUND: ")
+    refused = archive.call("POST", f"jobs/{job_id}/requeue", role=RoleName.ARCHIVIST)
+    assert refused.status_code == 403
+    again = archive.call("POST", f"jobs/{job_id}/requeue", role=RoleName.ADMIN).json()
+    assert (again["state"], again["attempts"], again["finished_at"]) == ("READY", 0, None)
+    twice = archive.call("POST", f"jobs/{job_id}/requeue", role=RoleName.ADMIN)
+    assert (twice.status_code, twice.json()["code"]) == (409, "CONFLICT")
+    assert archive.call("POST", f"jobs/{new_id()}/requeue", role=RoleName.ADMIN).status_code == 404
+    events = archive.call("GET", "audit/events", role=RoleName.ADMIN).json()["items"]
+    assert [item["type"] for item in events if item["subject"] == f"job:{job_id}"] == ["job.parked", "job.requeued"]
+
+
+def test_the_audit_log_is_paged_and_scoped(archive: Archive, dossier: Path) -> None:
+    archive.archive(dossier)
+    seen: list[int] = []
+    cursor: int | None = 0
+    while cursor is not None:
+        page = archive.call("GET", "audit/events", role=RoleName.AUDITOR, params={"limit": 2, "cursor": cursor}).json()
+        seen += [item["seq"] for item in page["items"]]
+        cursor = page["next"]
+    assert seen == sorted(set(seen))
+    assert len(seen) >= 7
+    elsewhere = archive.call("GET", "audit/events", role=RoleName.AUDITOR, agency="H40").json()["items"]
+    assert {item["type"] for item in elsewhere} == {"token.created"}, "only the token of this test is in that agency"
+    assert archive.call("GET", "audit/events", role=RoleName.OFFICER).status_code == 403
+
+
+def test_retention_reviews_are_listed(archive: Archive, dossier: Path) -> None:
+    record_id = archive.archive(dossier)
+    with archive.service.database.write() as session:
+        session.execute(text("UPDATE record SET retention_kind = 'YEARS', retention_due_on = '2020-01-01'"))
+        enqueue(session, JobKind.REVIEW_RETENTION, "now", at=clock.now(), payload={"on": "2026-01-02"})
+    archive.work()
+    (review,) = archive.call("GET", "retention/reviews", role=RoleName.ARCHIVIST).json()["items"]
+    assert (review["on"], review["due"]) == ("2026-01-02", 1)
+    url = f"retention/reviews/{review['id']}"
+    (item,) = archive.call("GET", url, role=RoleName.ARCHIVIST).json()["items"]
+    assert (item["record_id"], item["due_on"]) == (record_id, "2020-01-01")
+    assert archive.call("GET", url, role=RoleName.ARCHIVIST, agency="H40").json()["items"] == []
+    assert archive.call("GET", url, role=RoleName.OFFICER).status_code == 403
+
+
+# ------------------------------------------------------------------ problems
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/api/v1/nowhere", 404, "NOT_FOUND"),
+        ("GET", "/api/v1/records/not-a-uuid", 422, "BAD_REQUEST"),
+        ("GET", "/api/v1/records?limit=many", 422, "BAD_REQUEST"),
+        ("GET", "/api/v1/records?cursor=%00", 422, "BAD_REQUEST"),
+        ("DELETE", "/api/v1/records", 405, "METHOD_NOT_ALLOWED"),
+        ("POST", "/api/v1/decisions", 422, "BAD_REQUEST"),
+    ],
+)
+def test_every_refusal_is_a_problem(archive: Archive, method: str, path: str, status: int, code: str) -> None:
+    answer = archive.call(method, path, role=RoleName.ARCHIVIST)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM_TYPE)
+    assert (answer.json()["status"], answer.json()["code"]) == (status, code)
+    assert answer.json()["type"] == f"urn:archive-service:problem:{code.lower()}"
+
+
+@pytest.mark.parametrize("header", [None, "Bearer ", "Bearer arch_wrong", "Basic YTpi"])
+def test_who_is_not_known_is_told_how_to_sign_in(archive: Archive, header: str | None) -> None:
+    answer = archive.http.get("/api/v1/records", headers={"Authorization": header} if header else {})
+    assert (answer.status_code, answer.json()["code"]) == (401, "NOT_SIGNED_IN")
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.headers["content-type"] == PROBLEM_TYPE
+
+
+def test_a_fault_of_ours_shows_no_stack_trace(archive: Archive) -> None:
+    app = archive.http.app
+    assert isinstance(app, FastAPI)
+
+    def fault() -> Any:
+        raise RuntimeError("a path of ours: /srv/archive/secret")
+
+    app.add_api_route("/api/v1/fault", fault)
+    answer = archive.http.get("/api/v1/fault")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, PROBLEM_TYPE)
+    assert answer.json()["code"] == "INTERNAL_ERROR"
+    assert "secret" not in answer.text
+    assert "Traceback" not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_database_that_fails_is_a_passing_problem(archive: Archive) -> None:
+    headers = archive.headers(RoleName.ARCHIVIST)
+    with archive.service.database.write() as session:
+        session.execute(text("DROP TABLE submission_finding"))
+        session.execute(text("ALTER TABLE record_term RENAME TO record_term_gone"))
+    answer = archive.http.get("/api/v1/records?q=x", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (503, "DATABASE_UNAVAILABLE")
+    assert "record_term" not in answer.text
+    assert "SELECT" not in answer.text
+
+
+# ------------------------------------------------------------------ commits that fail
+
+
+def test_what_was_not_committed_is_not_acknowledged(archive: Archive, dossier: Path) -> None:
+    archive.headers(RoleName.SUBMITTER)
+    with _commits_fail(archive):
+        opened = archive.open(dossier)
+    assert (opened.status_code, opened.json()["code"]) == (503, "DATABASE_UNAVAILABLE")
+    assert archive.call("GET", "submissions").json()["items"] == []
+    assert list(archive.service.settings.staging_dir.iterdir()) == []
+
+    submission_id = archive.open(dossier).json()["id"]
+    component = json.loads((dossier / "dossier.json").read_bytes())["components"][0]
+    url = f"submissions/{submission_id}/components/{component['id']}"
+    with _commits_fail(archive):
+        assert archive.call("PUT", url, content=(dossier / component["path"]).read_bytes()).status_code == 503
+    assert archive.submission(submission_id)["received"] == 0
+
+    archive.upload(dossier, submission_id)
+    with _commits_fail(archive):
+        assert archive.call("POST", f"submissions/{submission_id}/complete").status_code == 503
+    assert archive.submission(submission_id)["state"] == "RECEIVING"
+    assert open_jobs(archive.service) == []
+    assert archive.push(dossier) == submission_id
+    assert set(event_counts(archive.service, "submission", submission_id).values()) == {1}
+
+
+def test_a_decision_that_was_not_committed_is_not_made(archive: Archive, dossier: Path) -> None:
+    submission_id = archive.push(dossier)
+    archive.work()
+    archive.headers(RoleName.ARCHIVIST)
+    with _commits_fail(archive):
+        assert archive.decide(submission_id).status_code == 503
+    assert only_submission(archive.service).state == "AWAITING_APPROVAL"
+    assert open_jobs(archive.service) == []
+
+
+def test_bytes_are_not_given_when_the_read_cannot_be_logged(archive: Archive, dossier: Path) -> None:
+    record_id = archive.archive(dossier)
+    archive.headers(RoleName.OFFICER)
+    with _commits_fail(archive):
+        answer = archive.call("GET", f"records/{record_id}/components/c01/content", role=RoleName.OFFICER)
+    assert (answer.status_code, answer.headers["content-type"]) == (503, PROBLEM_TYPE)
