@@ -80,6 +80,29 @@ class Settings(BaseModel):
     check_memory_limit_mb: Annotated[int, Field(gt=0, description="Memory limit of one checking process, in MiB.")] = (
         1024
     )
+    signature_workers: Annotated[
+        int,
+        Field(
+            ge=0, description="Processes per worker that validate signatures; 0 = the cores shared among the workers."
+        ),
+    ] = 0
+    live_fetching: Annotated[
+        bool,
+        Field(description="Fetch missing issuers, CRLs and OCSP responses over HTTP while checking; reports say so."),
+    ] = False
+    live_fetching_hosts: Annotated[
+        str,
+        Field(description="Comma-separated hosts in the own network that may be asked when live fetching is on."),
+    ] = ""
+    clamd_max_mb: Annotated[
+        int,
+        Field(
+            gt=0, description="Largest file whose clean answer is believed, in MiB; not above clamd's own size limits."
+        ),
+    ] = 100
+    quarantine_days: Annotated[
+        int, Field(gt=0, description="Files of submissions with malware stay in quarantine this long, in days.")
+    ] = 30
     session_idle_min: Annotated[
         int, Field(gt=0, description="A browser session ends after this idle time, in minutes.")
     ] = 60
@@ -130,6 +153,11 @@ class Settings(BaseModel):
     def staging_dir(self) -> Path:
         """Folder of uploads that are not yet stored."""
         return self.data_dir / "staging"
+
+    @property
+    def quarantine_dir(self) -> Path:
+        """Folder of refused submissions in which malware was found; nothing in it is ever read by the service."""
+        return self.data_dir / "quarantine"
 
     @property
     def resolved_trust_dir(self) -> Path:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,9 +20,9 @@ from archive_service.dossier import Component, Dossier
 from archive_service.errors import PackageInvalid, StoreUnavailable
 from archive_service.findings import rejects
 from archive_service.ids import derived_id
-from archive_service.ingest.evidence import readable_reports
+from archive_service.ingest.evidence import kept_material
 from archive_service.ingest.files import FileChecks, FilePolicies, FileResult, FileToCheck
-from archive_service.ingest.policies import CheckPolicies, load_policies
+from archive_service.ingest.policies import CheckPolicies, load_policies, load_trust
 from archive_service.packaging.aip import build_aip
 from archive_service.packaging.content import AgentType, AipContent, PackagedFile, PremisAgent, PremisEvent
 from archive_service.packaging.dossier_zip import open_dossier_folder
@@ -30,7 +31,9 @@ from archive_service.rules import retention
 from archive_service.rules.codes import check_codes
 from archive_service.rules.completeness import check_completeness
 from archive_service.settings import Settings, load_settings
+from archive_service.signatures.pool import SignaturePool
 from archive_service.storage.durable import durable_file
+from archive_service.transfer.signatures_again import signatures_again
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -111,7 +114,9 @@ def _content(
         files=[_packaged(folder, component, results[component.id], reports) for component in dossier.components],
         findings=[finding.as_json() for finding in findings],
         signature_reports=reports,
-        validation_material=_material(results),
+        validation_material=kept_material(
+            {component_id: result.signatures for component_id, result in results.items()}, policies.trust
+        ),
         retention=retention.as_json(assignment),
         intake={"form": "offline", "source_system": "archive-service package", "policies": policies.pinned()},
         events=[
@@ -129,12 +134,6 @@ def _content(
         software_version=__version__,
         csip_version=csip,
     )
-
-
-def _material(results: Mapping[str, FileResult]) -> dict[str, bytes]:
-    checks = {component_id: result.signatures for component_id, result in results.items()}
-    material = {name: content for check in checks.values() for name, content in check.material.items()}
-    return material | readable_reports(checks)
 
 
 def _packaged(
@@ -158,10 +157,15 @@ def _packaged(
 
 def verify(
     package_file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Tệp AIP / AIP ZIP.")],
+    trust: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Kiểm tra lại mọi thứ trong một AIP, không cần máy chủ / re-derive everything in an AIP, without a server."""
-    report = verify_aip(package_file)
+    settings = load_settings()
+    anchors = load_trust(trust) if trust else None
+    with SignaturePool(worker_count(), time_limit_s=settings.signature_time_limit_s) as pool:
+        extra = partial(signatures_again, trust=anchors, pool=pool)
+        report = verify_aip(package_file, extra_checks=[extra])
     if as_json:
         sys.stdout.write(json.dumps(report.as_json(), ensure_ascii=False) + "\n")
     else:

@@ -29,7 +29,8 @@ from archive_service.findings import Finding, Severity, rejects
 from archive_service.followup import enqueue
 from archive_service.formats import virus
 from archive_service.formats.report import FormatReport
-from archive_service.ingest.evidence import MATERIAL_FILE_NAME, dump_material, readable_reports
+from archive_service.ingest.checkers import neighbours, scan_limits
+from archive_service.ingest.evidence import MATERIAL_FILE_NAME, dump_material, kept_material
 from archive_service.ingest.findings import finding_rows
 from archive_service.ingest.packages import unpack
 from archive_service.ingest.policies import CheckPolicies, load_policies
@@ -46,8 +47,6 @@ from archive_service.signatures.acceptance import findings_for
 from archive_service.signatures.report import SignatureCheck
 
 _AGENT: Final = software("check")
-SIBLINGS_MAX: Final = 200
-"""Most components offered to a detached signature as what it may have signed; a dossier with more names them alike."""
 
 
 class Checkers(Protocol):
@@ -71,7 +70,6 @@ class _Result:
     findings: list[Finding] = field(default_factory=list)
     formats: dict[str, FormatReport] = field(default_factory=dict)
     signatures: dict[str, SignatureCheck] = field(default_factory=dict)
-    material: dict[str, bytes] = field(default_factory=dict)
     retention: dict[str, Any] | None = None
 
 
@@ -102,7 +100,7 @@ def check_submission(
     if pushed is not None:
         _check_description(pushed, policies, result, at=at)
         _check_files(service, submission_id, pushed, policies, checkers, result, at=at, progress=progress)
-    material = dump_material(result.material | readable_reports(result.signatures))
+    material = dump_material(kept_material(result.signatures, policies.trust))
     service.staging.receive(submission_id, MATERIAL_FILE_NAME, [material], limit_bytes=len(material))
     with service.database.write() as session:
         _write(session, submission_id, result, policies, at=at)
@@ -141,7 +139,7 @@ def _check_files(
         component.path: service.staging.path(submission_id, staged_name(ordinal))
         for ordinal, component in enumerate(components, start=1)
     }
-    near = _neighbours(paths)
+    near = neighbours(paths)
     if not service.settings.clamd:
         # Said once for the dossier: the same line under each of ten files would hide what differs.
         result.findings += virus.findings(virus.scan(next(iter(paths.values())), None), "")
@@ -154,7 +152,8 @@ def _check_files(
         result.formats[component.id] = report
         result.findings += report.findings
         if service.settings.clamd:
-            result.findings += virus.findings(virus.scan(path, service.settings.clamd), component.id)
+            scanned = virus.scan(path, service.settings.clamd, scan_limits(service.settings))
+            result.findings += virus.findings(scanned, component.id)
         signatures[component.id] = checkers.submit_signatures(
             path, report.identification.mime, policies, at=at, siblings=near(component.path)
         )
@@ -168,22 +167,6 @@ def _take_signatures(component: Component, check: SignatureCheck, policies: Chec
     result.findings += findings_for(check, component=component, policy=policies.signatures)
     if check.reports:
         result.signatures[component.id] = check
-        result.material.update(check.material)
-
-
-def _neighbours(paths: Mapping[str, Path]) -> Callable[[str], Mapping[str, Path]]:
-    """Returns what a detached signature at a path may have signed: all other files of a small dossier, those of like name in a large one."""
-    if len(paths) <= SIBLINGS_MAX:
-        return lambda path: {name: other for name, other in paths.items() if name != path}
-    by_stem: dict[str, dict[str, Path]] = {}
-    for name, other in paths.items():
-        by_stem.setdefault(_stem(name), {})[name] = other
-    return lambda path: {name: other for name, other in by_stem[_stem(path)].items() if name != path}
-
-
-def _stem(path: str) -> str:
-    folder, _, name = path.rpartition("/")
-    return f"{folder}/{name.split('.', 1)[0]}"
 
 
 def _write(session: Session, submission_id: UUID, result: _Result, policies: CheckPolicies, *, at: datetime) -> None:

@@ -24,7 +24,7 @@ from archive_service.formats import virus
 from archive_service.formats.policy import FormatPolicy
 from archive_service.formats.pool import FormatPool
 from archive_service.formats.report import FormatReport
-from archive_service.ingest.checkers import may_be_signed
+from archive_service.ingest.checkers import may_be_signed, scan_limits
 from archive_service.ingest.policies import format_policy_on, trust_in_force
 from archive_service.settings import Settings
 from archive_service.signatures.acceptance import findings_for
@@ -245,7 +245,7 @@ class FileChecks:
             )
             signatures = self._signatures.submit(task).result()
         location = component.id if component else ""
-        scanned = virus.scan(path, self.settings.clamd)
+        scanned = virus.scan(path, self.settings.clamd, scan_limits(self.settings))
         mismatch: tuple[Finding, ...] = ()
         if component is not None and component.sha256.lower() != digest.hex:
             params = {"path": component.path, "reason": f"SHA-256 {digest.hex}, declared {component.sha256.lower()}"}

@@ -1,4 +1,7 @@
-"""Removing staged bytes that nobody needs any more: after a refusal, after storing, and what was never finished."""
+"""Removing staged bytes that nobody needs any more: after a refusal, after storing, and what was never finished.
+
+What malware was found in is not removed but set aside (quarantine.py).
+"""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -7,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from archive_service.audit import software
+from archive_service.ingest.quarantine import is_infected, quarantine, sweep_quarantine
 from archive_service.ingest.uploads import withdraw
 from archive_service.models import State, Submission
 from archive_service.models.states import IN_FLIGHT
@@ -15,12 +19,16 @@ from archive_service.service import Service
 _AGENT: Final = software("staging")
 
 
-def discard_staging(service: Service, submission_id: UUID) -> None:
+def discard_staging(service: Service, submission_id: UUID, *, at: datetime) -> None:
     """Removes the staged bytes of a submission that is refused or stored; one still on its way is left alone."""
     with service.database.read() as session:
         submission = session.get(Submission, submission_id)
-    if submission is None or submission.state not in IN_FLIGHT:
-        service.staging.discard(submission_id)
+        infected = is_infected(session, submission_id)
+    if submission is not None and submission.state in IN_FLIGHT:
+        return
+    if infected:
+        quarantine(service, submission_id, at=at)
+    service.staging.discard(submission_id)
 
 
 def sweep_staging(service: Service, *, at: datetime) -> int:
@@ -40,6 +48,11 @@ def sweep_staging(service: Service, *, at: datetime) -> int:
     def needed(submission_id: UUID) -> bool:
         with service.database.read() as session:
             submission = session.get(Submission, submission_id)
-        return submission is not None and submission.state in IN_FLIGHT
+            infected = is_infected(session, submission_id)
+        waiting = submission is not None and submission.state in IN_FLIGHT
+        if infected and not waiting:
+            quarantine(service, submission_id, at=at)
+        return waiting
 
+    sweep_quarantine(service, at=at)
     return len(service.staging.sweep(at - timedelta(hours=1), needed))

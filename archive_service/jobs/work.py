@@ -64,7 +64,7 @@ def load_registry(checkers: Checkers | None = None) -> Registry:
         store_submission(parts.service(context), UUID(context.job.subject))
 
     def discard(context: JobContext) -> None:
-        discard_staging(parts.service(context), UUID(context.job.subject))
+        discard_staging(parts.service(context), UUID(context.job.subject), at=clock.unique_now())
 
     def sweep(context: JobContext) -> None:
         sweep_staging(parts.service(context), at=clock.unique_now())

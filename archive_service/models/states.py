@@ -38,6 +38,8 @@ class EventType(StrEnum):
     SUBMISSION_RETURNED = "submission.returned"
     SUBMISSION_REFUSED = "submission.refused"
     SUBMISSION_STORED = "submission.stored"
+    SUBMISSION_QUARANTINED = "submission.quarantined"
+    SUBMISSION_QUARANTINE_ENDED = "submission.quarantine-ended"
     RECORD_ACCESSIONED = "record.accessioned"
     RECORD_VERSION_ADDED = "record.version-added"
     RECORD_REVIEW_STARTED = "record.review-started"

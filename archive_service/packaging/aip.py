@@ -30,6 +30,8 @@ _VALIDATION_TYPES: Final = {
     ".ocsp": "application/ocsp-response",
     ".ors": "application/ocsp-response",
     ".tsr": "application/timestamp-reply",
+    ".tst": "application/vnd.etsi.timestamp-token",
+    ".txt": "text/plain",
     ".json": "application/json",
     ".xml": "application/xml",
 }

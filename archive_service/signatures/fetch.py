@@ -126,7 +126,7 @@ def validate_with_fetching(  # the arguments of validate_file and a fetcher
     """
     known = tuple(known_poes)
     first = validate_file(path, mime=mime, trust=trust, at=at, policy=policy, siblings=siblings, known_poes=known)
-    if not _lacks_evidence(first):
+    if not lacks_evidence(first):
         return first
     before = len(fetcher.failures)
     fetched = fetch_material(first.material, trust, fetcher)
@@ -140,7 +140,8 @@ def validate_with_fetching(  # the arguments of validate_file and a fetcher
     return replace(again, not_checked=(*again.not_checked, *marks, *notes))
 
 
-def _lacks_evidence(check: SignatureCheck) -> bool:
+def lacks_evidence(check: SignatureCheck) -> bool:
+    """Returns whether status or issuer is missing for something in the file, so that fetching may help."""
     open_reports = [report for report in check.reports if report.indication is Indication.INDETERMINATE]
     stamps = [stamp for report in check.reports for stamp in report.timestamps]
     return any(report.sub_indication in _WANTED for report in open_reports) or any(
