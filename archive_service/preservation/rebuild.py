@@ -123,7 +123,8 @@ def rebuild(
 def _begin(database: Database, location: str, at: datetime) -> UUID:
     with database.write() as session:
         row = session.scalars(select(Rebuild).order_by(Rebuild.started_at.desc()).limit(1)).one_or_none()
-        if row is not None and row.finished_at is None and row.location == location:
+        if row is not None and row.finished_at is None and (row.location == location or row.seals_done == 0):
+            row.location = location
             return row.id
         if row is not None or session.scalar(select(func.count()).select_from(Event)):
             raise Conflict("the database is not empty, and no unfinished rebuild from this location has filled it")

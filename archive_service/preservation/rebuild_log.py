@@ -8,9 +8,11 @@ from datetime import date, datetime
 from typing import Any, BinaryIO, Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, insert, inspect, select, update
+from sqlalchemy import Date, Uuid, bindparam, insert, inspect, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
 
+from archive_service.db import UtcDateTime
 from archive_service.digests import RunningDigest, chunks, digest_bytes
 from archive_service.evidence import merkle
 from archive_service.evidence.checkpoint import NoteKey, parse_checkpoint
@@ -283,14 +285,14 @@ def _minutes(session: Session, event: dict[str, Any], at: datetime) -> None:
 def _typed(model: type[Any], values: dict[str, Any]) -> dict[str, Any]:
     """Returns JSON values as the types of a model's columns."""
     columns = inspect(model).columns
-    return {name: _value(columns[name].type.python_type, value) for name, value in values.items()}
+    return {name: _value(columns[name].type, value) for name, value in values.items()}
 
 
-def _value(kind: type, value: Any) -> Any:  # a JSON value
-    if value is None or not isinstance(value, str):
+def _value(kind: TypeEngine[Any], value: Any) -> Any:  # a JSON value
+    if not isinstance(value, str):
         return value
-    if kind is datetime:
+    if isinstance(kind, UtcDateTime):
         return datetime.fromisoformat(value)
-    if kind is date:
+    if isinstance(kind, Date):
         return date.fromisoformat(value)
-    return UUID(value) if kind is UUID else value
+    return UUID(value) if isinstance(kind, Uuid) else value

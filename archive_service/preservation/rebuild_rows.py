@@ -89,7 +89,7 @@ def add_rows(session: Session, found: StoredAip, stored: Event | None) -> None:
     _checks(session, found.metadata, submission.id)
     _copies(session, found, stored, aip_id)
     _retention(session, record, found.metadata, stored_at)
-    _terms(session, record)
+    _terms(session, record, found.metadata)
 
 
 def _submission(session: Session, found: StoredAip, pushed: PushedDossier, stored_at: datetime) -> Submission:
@@ -298,9 +298,9 @@ def _retention(session: Session, record: Record, metadata: AipMetadata, at: date
     record.retention_kind, record.retention_due_on = longest.kind, longest.due_on
 
 
-def _terms(session: Session, record: Record) -> None:
+def _terms(session: Session, record: Record, metadata: AipMetadata) -> None:
     known = set(session.scalars(select(RecordTerm.term).where(RecordTerm.record_id == record.id)))
-    terms = index_terms(record.dossier_code, record.title, record.applicant_name)
+    terms = index_terms(metadata.dossier.dossier_code, metadata.dossier.title, metadata.dossier.applicant.name)
     fresh = [{"term": term, "record_id": record.id} for term in terms if term not in known]
     if fresh:
         session.execute(insert(RecordTerm), fresh)

@@ -1,0 +1,100 @@
+"""Evidence for third parties: checkpoints, proofs, Evidence Records; and for operators: how the copies are."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+from sqlalchemy import select
+
+from archive_service import clock
+from archive_service.access import records as access
+from archive_service.api.dependencies import PrincipalDep, ServiceDep
+from archive_service.identity.permissions import Permission
+from archive_service.models import FixityRun, Incident
+from archive_service.preservation import proofs
+from archive_service.preservation.fixity import location_health
+from archive_service.preservation.log_keys import known_keys
+
+router = APIRouter(prefix="/api/v1", tags=["evidence"])
+
+
+@router.get("/evidence/checkpoint")
+def get_checkpoint(service: ServiceDep, size: Annotated[int | None, Query(gt=0)] = None) -> Response:
+    """Returns the newest signed checkpoint (C2SP tlog-checkpoint), or the one of a size; public, as a log's head must be."""
+    with service.database.read() as session:
+        seal = proofs.latest_seal(session) if size is None else proofs.seal_of_size(session, size)
+    return Response(content=seal.checkpoint, media_type="text/plain; charset=utf-8")
+
+
+@router.get("/evidence/key")
+def get_key(service: ServiceDep) -> Response:
+    """Returns the log's public keys (C2SP verifier key lines); a verifier takes them from where it trusts, not only from here."""
+    lines = "".join(f"{key.vkey()}\n" for key in known_keys(service.settings))
+    return Response(content=lines, media_type="text/plain; charset=utf-8")
+
+
+@router.get("/evidence/consistency")
+def get_consistency(
+    service: ServiceDep,
+    first: Annotated[int, Query(alias="from", gt=0)],
+    second: Annotated[int, Query(alias="to", gt=0)],
+) -> dict[str, Any]:
+    """Returns the proof that one checkpoint's log is a beginning of another's."""
+    with service.database.read() as session:
+        return proofs.consistency(session, first, second)
+
+
+@router.get("/evidence/records/{record_id}")
+def get_record_evidence(record_id: UUID, service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
+    """Returns inclusion proof, checkpoint and Evidence Record of each AIP version of a record."""
+    with service.database.read() as session:
+        access.find_record(session, record_id, principal, Permission.RECORD_SEARCH)
+        return {"items": proofs.evidence_bundles(session, record_id), "next": None}
+
+
+@router.get("/preservation/locations")
+def get_locations(service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
+    """Returns for each location its copies, how many are not intact, and the age of the one that waits longest."""
+    principal.require(Permission.JOB_READ)
+    at = clock.now()
+    with service.database.read() as session:
+        items = [
+            {
+                "location": item.location,
+                "copies": item.copies,
+                "bytes": item.bytes,
+                "not_intact": item.not_intact,
+                "open_incidents": item.open_incidents,
+                "oldest_verified_at": item.oldest_verified_at.isoformat() if item.oldest_verified_at else None,
+                "oldest_age_s": (at - item.oldest_verified_at).total_seconds() if item.oldest_verified_at else None,
+            }
+            for item in location_health(session)
+        ]
+    return {"items": items, "next": None}
+
+
+@router.get("/preservation/fixity")
+def get_fixity_runs(
+    service: ServiceDep, principal: PrincipalDep, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> dict[str, Any]:
+    """Lists the minutes of fixity runs, newest first."""
+    principal.require(Permission.JOB_READ)
+    with service.database.read() as session:
+        rows = session.scalars(select(FixityRun).order_by(FixityRun.started_at.desc()).limit(limit)).all()
+    return {"items": [_row(row) for row in rows], "next": None}
+
+
+@router.get("/preservation/incidents")
+def get_incidents(
+    service: ServiceDep, principal: PrincipalDep, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> dict[str, Any]:
+    """Lists incidents of damaged and missing copies, newest first."""
+    principal.require(Permission.JOB_READ)
+    with service.database.read() as session:
+        rows = session.scalars(select(Incident).order_by(Incident.opened_at.desc(), Incident.id).limit(limit)).all()
+    return {"items": [_row(row) for row in rows], "next": None}
+
+
+def _row(row: FixityRun | Incident) -> dict[str, Any]:
+    values = {column.name: getattr(row, column.name) for column in row.__table__.columns}
+    return {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in values.items()}

@@ -1,0 +1,120 @@
+"""Checking a location from its bytes: a good one passes, one changed byte in any object does not, whatever the object."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from archive_service import clock
+from archive_service.db import Database
+from archive_service.evidence.checkpoint import generate_signer
+from archive_service.models import RoleName
+from archive_service.packaging.verify import Outcome
+from archive_service.preservation.check_store import StoreCheck, check_store
+from archive_service.preservation.log_keys import known_keys
+from archive_service.samples.small import minimal_dossier
+from archive_service.service import Service
+from archive_service.settings import Settings
+from tests.pipeline import Archive
+from tests.preservation.test_rebuild import a_life
+
+FLIPS_PER_OBJECT = 6
+
+
+@pytest.fixture
+def database(sqlite_url: str) -> Iterator[Database]:
+    """One engine is enough: the check reads no database."""
+    opened = Database(sqlite_url)
+    yield opened
+    opened.close()
+
+
+def check(archive: Archive, location: str = "kho-2") -> StoreCheck:
+    service = archive.service
+    return check_store(service.stores[location], known_keys(service.settings), at=clock.now())
+
+
+def objects(settings: Settings, location: str = "kho-2") -> list[Path]:
+    root = settings.data_dir / "storage" / location / "objects"
+    return sorted(path for path in root.rglob("*") if path.is_file())
+
+
+def test_every_flipped_byte_is_reported(archive: Archive, dossiers: Path) -> None:
+    a_life(archive, dossiers)
+    good = check(archive)
+    assert (good.outcome, good.problems) == (Outcome.PASSED, [])
+    assert (good.seals, good.aips) == (2, 3)
+    picked = random.Random(4)  # noqa: S311 - the same places each time
+    kinds = set()
+    for path in objects(archive.service.settings):
+        content = path.read_bytes()
+        path.chmod(0o600)
+        kinds.add(path.relative_to(archive.service.settings.data_dir / "storage" / "kho-2" / "objects").parts[:2])
+        places = {0, len(content) - 1, *(picked.randrange(len(content)) for _ in range(FLIPS_PER_OBJECT))}
+        for place in sorted(places):
+            harmed = bytearray(content)
+            harmed[place] ^= 1 << picked.randrange(8)
+            path.write_bytes(harmed)
+            found = check(archive)
+            assert found.outcome is Outcome.FAILED, f"byte {place} of {path.name}"
+        path.write_bytes(content)
+    assert {("log", name) for name in ("segments", "evidence", "checkpoints", "seals")} <= kinds
+    assert {kind[0] for kind in kinds} == {"aip", "log", "copies"}
+    assert check(archive).outcome is Outcome.PASSED
+
+
+def test_removed_and_strange_objects_are_reported(archive: Archive, dossiers: Path) -> None:
+    a_life(archive, dossiers)
+    for path in objects(archive.service.settings):
+        content = path.read_bytes()
+        path.unlink()
+        # without its note a last seal looks like one that was never finished, which is said but is no damage
+        last_note = path.name == "000000002.note"
+        assert check(archive).outcome is (Outcome.INDETERMINATE if last_note else Outcome.FAILED), path.name
+        path.write_bytes(content)
+    stray = archive.service.settings.data_dir / "storage" / "kho-2" / "objects" / "other"
+    stray.write_bytes(b"?")
+    assert check(archive).problems[0].key == "other"
+
+
+def test_signatures_by_another_key_fail_and_without_a_key_nothing_passes(archive: Archive, dossiers: Path) -> None:
+    a_life(archive, dossiers)
+    store = archive.service.stores["kho-1"]
+    without = check_store(store, (), at=clock.now())
+    assert without.outcome is Outcome.INDETERMINATE
+    assert "signatures were not checked" in without.problems[0].reason
+    other = generate_signer(archive.service.settings.log_origin).key
+    assert check_store(store, (other,), at=clock.now()).outcome is Outcome.FAILED
+
+
+def test_what_is_not_sealed_yet_is_undecided(archive: Archive, dossiers: Path) -> None:
+    a_life(archive, dossiers)
+    archive.archive(minimal_dossier(dossiers, code="000.00.16.H56-250314-0009").folder)
+    found = check(archive)
+    assert found.outcome is Outcome.INDETERMINATE
+    assert [problem.reason for problem in found.problems] == [
+        "is not in the sealed log (yet): only its own digests could be checked"
+    ]
+
+
+def test_the_command_says_what_is_wrong(archive: Archive, dossiers: Path) -> None:
+    from typer.testing import CliRunner
+
+    from archive_service.cli import app
+
+    a_life(archive, dossiers)
+    data = str(archive.service.settings.data_dir)
+    assert isinstance(archive.service, Service)
+    passed = CliRunner().invoke(app, ["check-store", "kho-1", "--data", data])
+    assert passed.exit_code == 0, passed.output
+    objects(archive.service.settings, "kho-1")[0].unlink()
+    failed = CliRunner().invoke(app, ["check-store", "kho-1", "--data", data])
+    assert failed.exit_code == 1
+    assert "FAILED" in failed.stdout
+    target = archive.service.settings.data_dir / "rebuilt.db"
+    command = ["rebuild", "--from", "kho-2", "--into", f"sqlite:///{target}", "--data", data]
+    rebuilt = CliRunner().invoke(app, [*command, "--compare"])
+    assert rebuilt.exit_code == 0, rebuilt.output
+    assert "state hash" in rebuilt.stdout
+    assert archive.call("GET", "evidence/checkpoint", role=RoleName.AUDITOR).status_code == 200
