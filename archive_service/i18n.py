@@ -236,6 +236,9 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "sweep-staging": N_("Dọn vùng tạm"),
             "review-retention": N_("Rà soát thời hạn"),
             "prune-jobs": N_("Dọn hàng đợi"),
+            "check-fixity": N_("Kiểm tra toàn vẹn"),
+            "repair-copy": N_("Sửa bản lưu"),
+            "seal-log": N_("Niêm phong nhật ký"),
         },
         "job_state": {
             "READY": N_("Chờ chạy"),
@@ -281,6 +284,14 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "job.parked": N_("Công việc nền dừng"),
             "job.requeued": N_("Chạy lại công việc nền"),
             "review.listed": N_("Lập danh sách đến hạn"),
+            "fixity.checked": N_("Kiểm tra toàn vẹn"),
+            "incident.opened": N_("Mở sự cố"),
+            "incident.repaired": N_("Đã sửa sự cố"),
+            "incident.recovered": N_("Sự cố tự hết"),
+            "incident.unrepairable": N_("Sự cố không sửa được"),
+            "submission.quarantined": N_("Cách ly vì mã độc"),
+            "submission.quarantine-ended": N_("Hết cách ly"),
+            "archive.rebuilt": N_("Dựng lại cơ sở dữ liệu từ kho"),
         },
     }
 )

@@ -1,7 +1,7 @@
 """Certified paper copies on pages: issuing and cancelling, and the public answer to a verification code (R107)."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Query, Request
@@ -47,7 +47,7 @@ def post_copy(
         copy = register.issue_copy(visitor.service, wanted, visitor.principal, at=clock.unique_now())
     except ArchiveError as exc:
         text = i18n.error_text(exc.code, visitor.language)
-        put_flash(response, visitor, Flash(tone=Tone.BAD, text=text, details=(exc.message,)))
+        put_flash(response, visitor, Flash(tone=Tone.BAD, text=text, details=_told(exc, visitor.language)))
         return response
     text = i18n.translate(N_("Đã cấp bản sao y số %(number)s/%(year)s."), visitor.language)
     flash = Flash(
@@ -58,6 +58,21 @@ def post_copy(
     )
     put_flash(response, visitor, flash)
     return response
+
+
+_FIELDS: Final = {
+    "purpose": N_("Mục đích"),
+    "recipient": N_("Người nhận"),
+    "place": N_("Nơi sao (ghi trước ngày tháng)"),
+    "position": N_("Chức vụ người sao"),
+}
+
+
+def _told(error: ArchiveError, language: str) -> tuple[str, ...]:
+    """Returns the names of the fields an error is about; where it names none, the error's own words for the operator."""
+    places = [problem["location"] for problem in error.fields.get("problems", [])]
+    named = tuple(i18n.translate(_FIELDS[place], language) for place in places if place in _FIELDS)
+    return named or (error.message,)
 
 
 @router.post("/copies/{copy_id}/cancel")

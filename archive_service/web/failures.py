@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
@@ -23,11 +23,16 @@ _KINDS: Final = (ArchiveError, RequestValidationError, HTTPException, SQLAlchemy
 Handler = Callable[[Request, Exception], Any]  # sync or async, as Starlette allows
 
 
-def add_error_pages(app: FastAPI) -> None:
-    """Puts pages in front of the application's problem+json answers, for requests that prefer HTML and are not the API's."""
+def add_error_pages(app: FastAPI, headers: Mapping[str, str]) -> None:
+    """Puts pages in front of the application's problem+json answers, for requests that prefer HTML and are not the API's.
+
+    Args:
+        app: The application, with its own error answers in place.
+        headers: What every answer carries; an answer to an unexpected error passes no middleware, so they are set here.
+    """
     for kind in _KINDS:
         problem: Handler = app.exception_handlers[kind]
-        app.add_exception_handler(kind, _in_front_of(problem))
+        app.add_exception_handler(kind, _in_front_of(problem, headers))
 
 
 def prefers_page(request: Request) -> bool:
@@ -35,7 +40,7 @@ def prefers_page(request: Request) -> bool:
     return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
 
 
-def _in_front_of(problem: Handler) -> Handler:
+def _in_front_of(problem: Handler, headers: Mapping[str, str]) -> Handler:
     async def answer(request: Request, error: Exception) -> Response:
         if prefers_page(request) and isinstance(error, PasswordChangeNeeded):
             return see_other("/password")
@@ -45,7 +50,10 @@ def _in_front_of(problem: Handler) -> Handler:
             return plain
         if plain.status_code == HTTPStatus.UNAUTHORIZED:
             return see_other(f"/sign-in?next={quote(_come_back_to(request), safe='')}")
-        return await run_in_threadpool(_page, request, plain)
+        page = await run_in_threadpool(_page, request, plain)
+        for name, value in headers.items():
+            page.headers.setdefault(name, value)
+        return page
 
     return answer
 

@@ -45,7 +45,7 @@ def put_flash(response: Response, visitor: Visitor, flash: Flash) -> None:
     value = ""
     while not value or len(value) > _MAX_COOKIE_CHARS:
         fields = [flash.tone.value, flash.text, details, flash.link, flash.link_text]
-        body = base64.urlsafe_b64encode(json.dumps(fields, ensure_ascii=False).encode()).decode()
+        body = base64.urlsafe_b64encode(json.dumps(fields, ensure_ascii=False).encode()).decode().rstrip("=")
         value = f"{body}.{_mac(visitor, body)}"
         if not details:
             break
@@ -59,7 +59,7 @@ def take_flash(request: Request, visitor: Visitor) -> Flash | None:
     if not body or not hmac.compare_digest(_mac(visitor, body).encode(), mac.encode()):
         return None
     try:
-        tone, text, details, link, link_text = json.loads(base64.urlsafe_b64decode(body))
+        tone, text, details, link, link_text = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         return Flash(tone=Tone(tone), text=text, details=tuple(details), link=link, link_text=link_text)
     except (ValueError, TypeError, binascii.Error):
         return None

@@ -1,13 +1,20 @@
 """Adds the pages to the application."""
 
+from collections.abc import Mapping
+
 from fastapi import FastAPI
 
 from archive_service.web import assets, copy_pages, home, operation_pages, queue, record_pages, session_pages
 from archive_service.web.failures import add_error_pages
 
 
-def add_pages(app: FastAPI) -> None:
-    """Adds every page and shows errors as pages; call it after the API's error answers are in place."""
+def add_pages(app: FastAPI, headers: Mapping[str, str]) -> None:
+    """Adds every page and shows errors as pages; call it after the API's error answers are in place.
+
+    Args:
+        app: The application.
+        headers: Security headers that every answer carries.
+    """
     for module in (assets, session_pages, home, queue, record_pages, copy_pages, operation_pages):
         app.include_router(module.router)
-    add_error_pages(app)
+    add_error_pages(app, headers)

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 from archive_service import clock, i18n
 from archive_service.access.submissions import (
     SubmissionQuery,
-    count_by_state,
     find_scoped_submission,
     list_submissions,
 )
@@ -26,6 +25,7 @@ from archive_service.models import Component, Decision, SignatureVerdict, State,
 from archive_service.rules import retention
 from archive_service.transfer.decisions import DecisionKind, DecisionResult, decide_many
 from archive_service.web.flash import Flash, Tone, put_flash
+from archive_service.web.home import state_counts
 from archive_service.web.templating import render
 from archive_service.web.timeline import timeline
 from archive_service.web.visitors import MemberDep, MemberSenderDep, OnlookerDep, Visitor, local_path, see_other
@@ -85,7 +85,7 @@ def get_queue(
 
 
 def _counts(session: Session, visitor: Visitor) -> dict[str, int]:
-    return {state.value: count for state, count in count_by_state(session, visitor.principal).items()}
+    return {state.value: count for state, count in state_counts(session, visitor.principal).items()}
 
 
 def _verdict_counts(session: Session, submission_ids: Sequence[UUID]) -> dict[UUID, dict[str, int]]:

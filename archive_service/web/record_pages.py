@@ -125,7 +125,7 @@ def get_record(
             shown=_shown(session, record, view) if view and may["read"] else None,
             frames=_SHOWN_FRAMES,
             images=_SHOWN_IMAGES,
-            position=_position(session, principal) if may["copy"] else "",
+            position=_position(session, principal) if may["issue"] else "",
             request_id=new_id(),
         )
 
@@ -133,7 +133,7 @@ def get_record(
 def _abilities(principal: Principal, record: Record) -> dict[str, bool]:
     wanted = {
         "read": Permission.RECORD_READ,
-        "copy": Permission.COPY_ISSUE,
+        "issue": Permission.COPY_ISSUE,
         "copy_read": Permission.COPY_READ,
         "copy_cancel": Permission.COPY_CANCEL,
     }

@@ -19,7 +19,7 @@ from archive_service.web.flash import FLASH_COOKIE, take_flash
 from archive_service.web.visitors import FORM_COOKIE, Visitor, set_cookie
 
 TEMPLATE_DIR: Final = Path(__file__).parent / "templates"
-_IDENTITY_NUMBER: Final = re.compile(r"(?<![\d.-])(\d{9}|\d{12})(?![\d.-])")
+_IDENTITY_NUMBER: Final = re.compile(r"(?<![\w.-])(\d{9}|\d{12})(?![\w-]|\.\d)")
 """Citizen numbers have 12 digits, older ones 9."""
 
 
