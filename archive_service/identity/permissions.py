@@ -35,6 +35,7 @@ class Permission(StrEnum):
     AUDIT_READ = "audit.read"
     JOB_READ = "job.read"
     JOB_REQUEUE = "job.requeue"
+    TRUST_MANAGE = "trust.manage"
     ACCOUNT_MANAGE = "account.manage"
     TOKEN_MANAGE = "token.manage"  # noqa: S105 - a permission, not a secret
 
@@ -89,6 +90,7 @@ ROLE_PERMISSIONS: Final[Mapping[RoleName, frozenset[Permission]]] = MappingProxy
             {
                 Permission.ACCOUNT_MANAGE,
                 Permission.TOKEN_MANAGE,
+                Permission.TRUST_MANAGE,
                 Permission.AUDIT_READ,
                 Permission.JOB_READ,
                 Permission.JOB_REQUEUE,

@@ -65,6 +65,8 @@ class EventType(StrEnum):
     ACCOUNT_LOCKED = "account.locked"
     TOKEN_CREATED = "token.created"  # noqa: S105 - an event name
     TOKEN_REVOKED = "token.revoked"  # noqa: S105 - an event name
+    TRUST_ANCHOR_ADDED = "trust-anchor.added"
+    TRUST_ANCHOR_RETIRED = "trust-anchor.retired"
     JOB_PARKED = "job.parked"
     JOB_REQUEUED = "job.requeued"
     REVIEW_LISTED = "review.listed"
