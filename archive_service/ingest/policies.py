@@ -1,7 +1,9 @@
 """The versioned data a check decides by, loaded once per check and pinned with version and digest in its result (R145)."""
 
+import os
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from archive_service import clock
 from archive_service.errors import ConfigurationInvalid
 from archive_service.formats.policy import FormatPolicy
 from archive_service.formats.policy import load_policy as load_format_policy
+from archive_service.resources import profiles_dir, retention_rules_dir
 from archive_service.rules.code_profile import CodeProfile, load_code_profile
 from archive_service.rules.completeness import CompletenessProfile, load_completeness_profile
 from archive_service.rules.retention_rules import RuleSet, load_rules
@@ -63,10 +66,42 @@ def load_policies(settings: Settings, *, on: date) -> CheckPolicies:
         formats=format_policy_on(settings, on),
         signatures=load_signature_policy(settings.signature_policy),
         trust=trust_in_force(settings),
-        codes=load_code_profile(),
-        completeness=load_completeness_profile(settings.completeness_profile),
-        retention=load_rules(settings.retention_rule_set),
+        codes=_codes(_fingerprint(profiles_dir() / "codes")),
+        completeness=_completeness(
+            settings.completeness_profile,
+            _fingerprint(profiles_dir() / "completeness" / settings.completeness_profile),
+        ),
+        retention=_rules(
+            settings.retention_rule_set, _fingerprint(retention_rules_dir() / settings.retention_rule_set)
+        ),
     )
+
+
+Fingerprint = tuple[tuple[str, int, int], ...]
+"""Path, modification time and size of each file a policy may be read from."""
+
+
+def _fingerprint(folder: Path) -> Fingerprint:
+    """Tells when files must be read again: reading and judging TOML for every dossier would cost more than all other rules together."""
+    if not folder.is_dir():
+        return ()  # reading it says what is missing
+    found = [(entry.path, entry.stat()) for entry in os.scandir(folder) if entry.name.endswith(".toml")]
+    return tuple(sorted((path, status.st_mtime_ns, status.st_size) for path, status in found))
+
+
+@lru_cache(maxsize=4)
+def _codes(_known: Fingerprint) -> CodeProfile:
+    return load_code_profile()
+
+
+@lru_cache(maxsize=16)
+def _completeness(profile_id: str, _known: Fingerprint) -> CompletenessProfile:
+    return load_completeness_profile(profile_id)
+
+
+@lru_cache(maxsize=16)
+def _rules(set_id: str, _known: Fingerprint) -> RuleSet:
+    return load_rules(set_id)
 
 
 def format_policy_on(settings: Settings, on: date) -> FormatPolicy:

@@ -8,9 +8,10 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from archive_service.audit import Agent
@@ -20,7 +21,7 @@ from archive_service.errors import Conflict, DigestMismatch, NotFound, TooLarge
 from archive_service.followup import enqueue
 from archive_service.ingest.submissions import find_submission
 from archive_service.lifecycle import locked_submission, transition
-from archive_service.models import Component, JobKind, State
+from archive_service.models import Component, JobKind, State, Submission
 from archive_service.storage.staging import StagedWriter, StagingArea
 
 
@@ -54,24 +55,49 @@ def expected_component(session: Session, submission_id: UUID, component_id: str)
         NotFound: no such submission or component.
         Conflict: the submission takes no more bytes and this component never arrived.
     """
-    submission = find_submission(session, submission_id)
-    query = select(Component).where(Component.submission_id == submission_id, Component.component_id == component_id)
-    component = session.scalars(query).one_or_none()
-    if component is None:
+    row = session.execute(_EXPECTED, {"submission": submission_id, "component": component_id}).one_or_none()
+    if row is None:
+        find_submission(session, submission_id)
         raise NotFound(f"submission {submission_id} names no component {component_id!r}")
-    received = component.received_at is not None
-    if submission.state is not State.RECEIVING and not received:
-        raise Conflict(
-            f"submission {submission_id} is {submission.state} and takes no more bytes", state=submission.state.value
-        )
+    received = row.received_at is not None
+    if row.state is not State.RECEIVING and not received:
+        raise Conflict(f"submission {submission_id} is {row.state} and takes no more bytes", state=row.state.value)
     return ExpectedComponent(
         submission_id=submission_id,
         component_id=component_id,
-        ordinal=component.ordinal,
-        digest=sha256(component.declared_sha256),
-        size_bytes=component.declared_size_bytes,
+        ordinal=row.ordinal,
+        digest=sha256(row.declared_sha256),
+        size_bytes=row.declared_size_bytes,
         already_received=received,
     )
+
+
+_EXPECTED: Final = (
+    select(
+        Component.ordinal,
+        Component.declared_sha256,
+        Component.declared_size_bytes,
+        Component.received_at,
+        Submission.state,
+    )
+    .join(Submission, Submission.id == Component.submission_id)
+    .where(Component.submission_id == bindparam("submission"), Component.component_id == bindparam("component"))
+)
+"""Columns, not whole rows, and built once: this and the two updates below run for every file of every dossier."""
+_RECEIVED: Final = (
+    update(Component.__table__)  # type: ignore[arg-type]
+    .where(
+        Component.__table__.c.submission_id == bindparam("submission"),
+        Component.__table__.c.component_id == bindparam("component"),
+        Component.__table__.c.received_at.is_(None),
+    )
+    .values(received_at=bindparam("at"), crc32=bindparam("crc32"))
+)
+_COUNTED: Final = (
+    update(Submission.__table__)  # type: ignore[arg-type]
+    .where(Submission.__table__.c.id == bindparam("submission"))
+    .values(received_count=Submission.__table__.c.received_count + bindparam("fresh"))
+)
 
 
 class ComponentUpload:
@@ -136,20 +162,13 @@ def mark_received(
     session: Session, submission_id: UUID, received: Sequence[ReceivedComponent], *, at: datetime
 ) -> None:
     """Notes in the rows that components are durable in staging; a repeat changes nothing."""
-    submission = locked_submission(session, submission_id)
+    connection = session.connection()
+    fresh = 0
     for component in received:
-        noted = session.execute(
-            update(Component)
-            .where(
-                Component.submission_id == submission_id,
-                Component.component_id == component.component_id,
-                Component.received_at.is_(None),
-            )
-            .values(received_at=at, crc32=component.crc32)
-            .returning(Component.id)
-        ).first()
-        if noted is not None:
-            submission.received_count += 1
+        values = {"submission": submission_id, "component": component.component_id, "at": at, "crc32": component.crc32}
+        fresh += connection.execute(_RECEIVED, values).rowcount
+    if fresh:
+        connection.execute(_COUNTED, {"submission": submission_id, "fresh": fresh})
 
 
 def complete(session: Session, submission_id: UUID, *, agent: Agent, at: datetime) -> None:
