@@ -1,0 +1,141 @@
+"""Whether large dossiers go through in flat memory: 20,000 small files, and one file of 3 GB, received, checked and stored.
+
+Each runs in a process of its own, which prints its largest resident set; what generates the dossier is another process. Needs about five
+times the dossier's size on disk. Run as `python -m tests.bench.bench_large [many|huge ...] [--scale 0.1]`.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from archive_service import clock
+from archive_service.digests import CHUNK_BYTES, RunningDigest
+from archive_service.ingest.check import check_submission
+from archive_service.ingest.checkers import InlineCheckers
+from archive_service.ingest.findings import stored_findings
+from archive_service.ingest.staging_upkeep import discard_staging
+from archive_service.ingest.submissions import find_submission
+from archive_service.models import State
+from archive_service.samples.small import SampleFile, small_head, tiny_pdf, write_json
+from archive_service.service import open_service
+from archive_service.settings import Settings
+from archive_service.transfer.store import store_submission
+from tests.bench.bench_pipeline import Costs, WithoutSignatures, approve, receive
+
+SCENARIOS: Final = {"many": (20_000, 2_000), "huge": (1, 3 * 1000**3)}
+"""Files and bytes of each."""
+
+
+def peak_mib() -> int:
+    """Largest resident set of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def through(folder: Path, data: Path) -> dict[str, Any]:
+    """Takes one dossier all the way and returns cost and peak memory after each stage.
+
+    Raises:
+        RuntimeError: it was not stored.
+    """
+    costs, peaks = Costs(), {"start": peak_mib()}
+    service = open_service(Settings(data_dir=data), migrate=True)
+    with costs.of("receive"):
+        submission_id = receive(service, folder)
+    peaks["receive"] = peak_mib()
+    with costs.of("check"):
+        check_submission(service, submission_id, WithoutSignatures(InlineCheckers()), at=clock.unique_now())
+    peaks["check"] = peak_mib()
+    with service.database.read() as session:
+        if find_submission(session, submission_id).state is not State.AWAITING_APPROVAL:
+            reasons = [finding.as_json() for finding in stored_findings(session, submission_id, limit=3)]
+            raise RuntimeError(f"refused: {reasons}")
+    approve(service, submission_id)
+    with costs.of("store"):
+        store_submission(service, submission_id)
+    peaks["store"] = peak_mib()
+    discard_staging(service, submission_id, at=clock.now())
+    with service.database.read() as session:
+        state = find_submission(session, submission_id).state
+    if state is not State.STORED:
+        raise RuntimeError(f"it is {state}")
+    return {"peak_mib": peaks, "stages": costs.per(1)}
+
+
+def generate(folder: Path, files: int, size: int) -> None:
+    """Writes a dossier that is accepted: form, receipt and control sheet, then `files` papers of `size` bytes (one: plain noise)."""
+    parts = [
+        SampleFile(id=role, path=f"{role}.pdf", role=role, origin="issued", title=role, content=tiny_pdf(role))
+        for role in ("application_form", "receipt", "control_sheet")
+    ]
+    described = []
+    for part in parts:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / part.path).write_bytes(part.content)
+        described.append(part.described())
+    suffix = "pdf" if files > 1 else "bin"
+    for number in range(files):
+        path = f"files/{number // 1000:03}/{number:06}.{suffix}"
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        running = RunningDigest()
+        with (folder / path).open("wb") as out:
+            for chunk in _content(number, files, size):
+                running.update(chunk)
+                out.write(chunk)
+        blank = SampleFile(
+            id=f"f{number:06}",
+            path=path,
+            role="submitted",
+            origin="uploaded_scan",
+            title=f"Tệp số {number}",
+            content=b"",
+        )
+        described.append(blank.described() | {"sha256": running.digest().hex, "size_bytes": running.size_bytes})
+    write_json(folder, small_head("000.00.16.H56-250314-0042") | {"components": described})
+
+
+def _content(number: int, files: int, size: int) -> Iterator[bytes]:
+    if files > 1:
+        yield tiny_pdf(f"{number}", filler=os.urandom(max(1, size - 800)))
+        return
+    block = bytes(8) + os.urandom(CHUNK_BYTES)
+    for start in range(0, size, CHUNK_BYTES):
+        yield block[: min(CHUNK_BYTES, size - start)]
+
+
+def main() -> None:
+    """Runs one stage here, or every scenario asked for in processes of its own."""
+    words = sys.argv[1:]
+    if words[:1] == ["--through"]:
+        print(json.dumps(through(Path(words[1]), Path(words[2]))))  # noqa: T201
+        return
+    if words[:1] == ["--generate"]:
+        generate(Path(words[1]), int(words[2]), int(words[3]))
+        return
+    scale = float(words[words.index("--scale") + 1]) if "--scale" in words else 1.0
+    for name in [word for word in words if word in SCENARIOS] or SCENARIOS:
+        files, size = SCENARIOS[name]
+        scaled = (int(files * scale), size) if files > 1 else (files, int(size * scale))
+        result = {"benchmark": "large", "scenario": name, "files": scaled[0], "bytes_each": scaled[1], **_run(*scaled)}
+        print(json.dumps(result))  # noqa: T201
+
+
+def _run(files: int, size: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as scratch:
+        _self("--generate", f"{scratch}/dossier", str(files), str(size))
+        result: dict[str, Any] = json.loads(_self("--through", f"{scratch}/dossier", f"{scratch}/data"))
+    return result | {"load_average": os.getloadavg()[0]}
+
+
+def _self(*words: str) -> str:
+    command = [sys.executable, "-m", "tests.bench.bench_large", *words]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+if __name__ == "__main__":
+    main()
