@@ -291,6 +291,8 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "incident.unrepairable": N_("Sự cố không sửa được"),
             "submission.quarantined": N_("Cách ly vì mã độc"),
             "submission.quarantine-ended": N_("Hết cách ly"),
+            "trust-anchor.added": N_("Thêm chứng thư gốc tin cậy"),
+            "trust-anchor.retired": N_("Ngừng tin chứng thư gốc"),
             "archive.rebuilt": N_("Dựng lại cơ sở dữ liệu từ kho"),
         },
     }

@@ -48,7 +48,7 @@ class Browser:
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
-        self.http = archive.http
+        self.http: httpx.Client = archive.http
         self.http.cookies.clear()
         self.http.follow_redirects = False
 
@@ -270,7 +270,14 @@ def test_an_asset_of_another_version_is_not_kept(archive: Archive) -> None:
 def test_hostile_texts_stay_texts(archive: Archive) -> None:
     submission_id = waiting(archive, title=HOSTILE, applicant_name=HOSTILE, procedure_name=HOSTILE)
     with archive.service.database.write() as session:
-        new_record(session, clock.now(), title=HOSTILE, applicant_name=HOSTILE, procedure_name=HOSTILE)
+        new_record(
+            session,
+            clock.now(),
+            dossier_code="000.00.16.H40-260101-0001",
+            title=HOSTILE,
+            applicant_name=HOSTILE,
+            procedure_name=HOSTILE,
+        )
     browser = person(archive, "lan", RoleName.ARCHIVIST)
     paths = (
         "/",
@@ -359,8 +366,21 @@ def test_a_return_needs_a_reason(archive: Archive) -> None:
 def test_other_agencies_are_neither_seen_nor_decided_on(archive: Archive) -> None:
     mine, other = waiting(archive), waiting(archive, title="Của cơ quan khác", agency="000.00.02.H41")
     with archive.service.database.write() as session:
-        hidden = new_record(session, clock.now(), agency="000.00.02.H41", settling_agency="000.00.02.H41")
-        secret = new_record(session, clock.now(), agency=AGENCY, access_mode="03", title="Hồ sơ mật")
+        hidden = new_record(
+            session,
+            clock.now(),
+            dossier_code="000.00.16.H40-260101-0002",
+            agency="000.00.02.H41",
+            settling_agency="000.00.02.H41",
+        )
+        secret = new_record(
+            session,
+            clock.now(),
+            dossier_code="000.00.16.H40-260101-0003",
+            agency=AGENCY,
+            access_mode="03",
+            title="Hồ sơ mật",
+        )
     browser = person(archive, "lan", RoleName.OFFICER, agency=AGENCY)
     assert browser.get(f"/records/{hidden.id}").status_code == 404
     assert browser.get(f"/records/{secret.id}").status_code == 404
@@ -560,9 +580,18 @@ def test_retention_pages_show_what_is_due_and_what_has_no_rule(archive: Archive)
     at = clock.now()
     due = clock.today() - timedelta(days=1)
     with archive.service.database.write() as session:
-        new_record(session, at, title="Đã tới hạn", retention_kind="YEARS", retention_due_on=due)
-        new_record(session, at, title="Không quy tắc", retention_kind="UNMATCHED")
-        new_record(session, at, title="Giữ mãi")
+        new_record(
+            session,
+            at,
+            dossier_code="000.00.16.H40-260101-0004",
+            title="Đã tới hạn",
+            retention_kind="YEARS",
+            retention_due_on=due,
+        )
+        new_record(
+            session, at, dossier_code="000.00.16.H40-260101-0005", title="Không quy tắc", retention_kind="UNMATCHED"
+        )
+        new_record(session, at, dossier_code="000.00.16.H40-260101-0006", title="Giữ mãi")
     review_due(archive.service.database, on=clock.today(), at=at)
     browser = person(archive, "lan", RoleName.RECORDS_HEAD)
     page = browser.get("/retention").text

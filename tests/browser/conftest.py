@@ -1,5 +1,6 @@
 """A real server with a few dossiers taken through the pipeline, and a real Chromium looking at it."""
 
+import itertools
 import shutil
 import socket
 import threading
@@ -26,8 +27,6 @@ from archive_service.settings import Settings
 from tests.pipeline import Archive
 
 PASSWORD = "Mật-khẩu-thử-1"
-WAITING = 4
-"""Dossiers left for the journeys to decide on."""
 _ARGUMENTS = (
     "--headless",
     "--no-sandbox",
@@ -46,6 +45,18 @@ class Site:
     url: str
     archive: Archive
     record_id: str
+    folder: Path
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(2))
+
+    def wait(self, count: int) -> list[str]:
+        """Pushes dossiers that then await approval, and returns their submissions' ids."""
+        ids = []
+        for number in itertools.islice(self._numbers, count):
+            code = f"000.00.16.H56-250314-{number:04d}"
+            waiting = minimal_dossier(self.folder, code=code, title=f"Hồ sơ chờ số {number}")
+            ids.append(self.archive.push(waiting.folder))
+        self.archive.work()
+        return ids
 
 
 @dataclass
@@ -72,7 +83,7 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A served data folder: one archived dossier, some awaiting approval, an archivist who may copy."""
+    """A served data folder: one archived dossier, an archivist who may copy."""
     folder = tmp_path_factory.mktemp("site")
     service = open_service(Settings(data_dir=folder / "data"), migrate=True)
     app = create_app(service)
@@ -80,15 +91,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         archive = Archive(service=service, http=http)
         stored = minimal_dossier(folder, code="000.00.16.H56-250314-0001", title="Hồ sơ đã lưu <b>trọn vẹn</b>")
         record_id = archive.archive(stored.folder)
-        for number in range(WAITING):
-            waiting = minimal_dossier(
-                folder, code=f"000.00.16.H56-250314-1{number:03d}", title=f"Hồ sơ chờ số {number}"
-            )
-            archive.push(waiting.folder)
-        archive.work()
-    _account(service)
-    with _served(service) as url:
-        yield Site(url=url, archive=archive, record_id=record_id)
+        _account(service)
+        with _served(service) as url:
+            yield Site(url=url, archive=archive, record_id=record_id, folder=folder)
     service.close()
 
 

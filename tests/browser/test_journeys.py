@@ -1,12 +1,14 @@
 """What people do with the pages, in a real browser."""
 
+import io
 import re
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from archive_service.models import JobState, RoleName
-from tests.browser.conftest import PASSWORD, WAITING, Watched
+from tests.browser.conftest import PASSWORD, Watched
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -19,8 +21,13 @@ def _contrast(page: Page) -> list[str]:
       const parse = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
       const light = (c) => { const [r, g, b] = c.map((v) => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
         return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-      const ground = (element) => { for (let e = element; e; e = e.parentElement) {
-        const c = parse(getComputedStyle(e).backgroundColor); if (c.length === 3 || c[3] === 1) return c.slice(0, 3); } return [255, 255, 255]; };
+      const ground = (element) => {
+        for (let e = element; e; e = e.parentElement) {
+          const c = parse(getComputedStyle(e).backgroundColor);
+          if (c.length === 3 || c[3] === 1) return c.slice(0, 3);
+        }
+        return [255, 255, 255];
+      };
       const poor = [];
       for (const element of document.querySelectorAll("body *")) {
         const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
@@ -39,9 +46,9 @@ def _contrast(page: Page) -> list[str]:
 
 def test_from_sign_in_over_approval_to_a_verified_paper_copy(watched: Watched) -> None:
     page, site = watched.page, watched.site
+    site.wait(2)
     watched.sign_in()
     page.get_by_role("link", name=re.compile("hồ sơ chờ duyệt")).click()
-    expect(page.get_by_role("row")).to_have_count(WAITING + 1)
 
     page.locator("[data-select-row]").nth(0).click()
     page.locator("[data-select-row]").nth(1).click(modifiers=["Shift"])
@@ -88,14 +95,17 @@ def test_a_document_is_seen_in_the_page(watched: Watched) -> None:
     viewer = page.locator("iframe.paper")
     expect(viewer).to_be_in_viewport()
     page.wait_for_timeout(3000)
-    # The viewer draws into a frame of its own that scripts cannot look into: what a person sees is compared.
-    with_paper = viewer.screenshot()
-    assert len(set(with_paper)) > 50, "one flat colour: nothing was drawn"
-    assert len(with_paper) > 5000
+    # The viewer draws into a frame of its own that scripts cannot look into: what a person sees is measured.
+    seen = Image.open(io.BytesIO(viewer.screenshot())).convert("L").histogram()
+    assert sum(seen[250:]) > 0.1 * sum(seen), "a white sheet of paper"
+    assert sum(seen[:70]) > 0.03 * sum(seen), (
+        "on the dark desk of the browser's viewer; a refused frame is light all over"
+    )
 
 
 def test_approving_with_the_keyboard_alone(watched: Watched) -> None:
     page = watched.page
+    watched.site.wait(1)
     watched.open("/sign-in")
     page.keyboard.type("lan")
     page.keyboard.press("Tab")
@@ -131,11 +141,11 @@ def _tab_to(page: Page, selector: str) -> None:
 
 def test_the_queue_refreshes_without_losing_what_is_chosen(watched: Watched) -> None:
     page, archive = watched.page, watched.site.archive
+    other, _ = watched.site.wait(2)
     watched.sign_in()
     watched.open("/submissions")
     rows = page.locator("[data-select-row]")
     left = rows.count()
-    assert left >= 1
     rows.first.check()
     page.locator("#reason").fill("một lý do đang viết")
     other = archive.call("GET", "submissions?state=AWAITING_APPROVAL", role=RoleName.ARCHIVIST).json()["items"][-1][
@@ -150,6 +160,7 @@ def test_the_queue_refreshes_without_losing_what_is_chosen(watched: Watched) -> 
 
 def test_findings_open_in_the_row(watched: Watched) -> None:
     page = watched.page
+    watched.site.wait(1)
     watched.sign_in()
     watched.open("/submissions?state=ALL")
     page.locator("td details.more summary").first.click()
@@ -181,6 +192,7 @@ def test_every_page_fits_reads_well_and_is_labelled(watched: Watched, width: int
 
 
 def test_pages_work_without_script(watched: Watched) -> None:
+    watched.site.wait(1)
     browser = watched.page.context.browser
     assert browser is not None
     context = browser.new_context(java_script_enabled=False, locale="vi-VN")
