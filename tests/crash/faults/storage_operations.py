@@ -82,14 +82,23 @@ def _outcome(operation: str, folder: Path) -> int:
 
 
 def _child(operation: str, folder: Path) -> tuple[int, int]:
-    """Forks a child that waits for a byte before it does the operation; returns its id and where to write the byte."""
+    """Forks a child that waits for a byte before it does the operation; returns its id and where to write the byte.
+
+    The child's id is told only once the child has nothing left to do but wait: a tracer attached earlier would count, and fail, the
+    child's own tidying up instead of the operation.
+    """
     wait, go = os.pipe()
+    ready, tidied = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(go)
+        os.write(tidied, b"!")
         os.read(wait, 1)
         os._exit(_outcome(operation, folder))
     os.close(wait)
+    os.read(ready, 1)
+    os.close(ready)
+    os.close(tidied)
     return pid, go
 
 
