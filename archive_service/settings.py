@@ -100,6 +100,16 @@ class Settings(BaseModel):
             gt=0, description="Largest file whose clean answer is believed, in MiB; not above clamd's own size limits."
         ),
     ] = 100
+    renditions: Annotated[
+        bool,
+        Field(description="Render Office and image components to PDF/A after storing, where LibreOffice is present."),
+    ] = True
+    rendition_delay_s: Annotated[
+        int, Field(ge=0, description="Renditions wait this long after storing, so that a burst is archived first.")
+    ] = 300
+    rendition_time_limit_s: Annotated[
+        int, Field(gt=0, description="Longest rendering of one component, in seconds.")
+    ] = 120
     quarantine_days: Annotated[
         int, Field(gt=0, description="Files of submissions with malware stay in quarantine this long, in days.")
     ] = 30

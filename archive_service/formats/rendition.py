@@ -72,9 +72,19 @@ class NotRendered:
     reason: str
 
 
+def available() -> bool:
+    """Returns whether there is a LibreOffice to render with."""
+    return any(shutil.which(name) for name in COMMANDS)
+
+
 def can_render(extension: str) -> bool:
     """Returns whether a file with this extension is of a kind that is rendered."""
     return extension.lower() in _FILTERS
+
+
+def may_be_rendered(name: str) -> bool:
+    """Returns whether a file of this name is of a kind that is rendered."""
+    return can_render(Path(name).suffix.removeprefix("."))
 
 
 def render_pdfa(

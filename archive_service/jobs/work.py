@@ -13,6 +13,7 @@ from archive_service.models import JobKind
 from archive_service.preservation.fixity import check_location, scheduled_plan
 from archive_service.preservation.repair import repair_aip
 from archive_service.preservation.seal import seal_log
+from archive_service.renditions.making import make_renditions
 from archive_service.retention.review import review_due
 from archive_service.service import Service
 from archive_service.transfer.store import store_submission
@@ -73,7 +74,11 @@ def load_registry(checkers: Checkers | None = None) -> Registry:
         on = context.job.payload.get("on")
         review_due(context.database, on=date.fromisoformat(on) if on else clock.today(), at=clock.unique_now())
 
+    def renditions(context: JobContext) -> None:
+        make_renditions(parts.service(context), UUID(context.job.subject))
+
     return {
+        JobKind.MAKE_RENDITIONS: renditions,
         JobKind.CHECK_SUBMISSION: check,
         JobKind.STORE_SUBMISSION: store,
         JobKind.DISCARD_STAGING: discard,

@@ -15,6 +15,7 @@ from archive_service.models.record import (
     RetentionReview,
     RetentionReviewItem,
 )
+from archive_service.models.rendition import Rendition
 from archive_service.models.states import TRANSITIONS, EventType, State
 from archive_service.models.submission import Component, Decision, SignatureVerdict, Submission, SubmissionFinding
 
@@ -42,6 +43,7 @@ __all__ = [
     "Rebuild",
     "Record",
     "RecordTerm",
+    "Rendition",
     "RetentionAssignment",
     "RetentionReview",
     "RetentionReviewItem",

@@ -34,6 +34,7 @@ class JobKind(StrEnum):
     CHECK_FIXITY = "check-fixity"
     REPAIR_COPY = "repair-copy"
     SEAL_LOG = "seal-log"
+    MAKE_RENDITIONS = "make-renditions"
 
 
 class Job(Base):

@@ -52,6 +52,7 @@ class EventType(StrEnum):
     RECORD_VIEWED = "record.viewed"
     RECORD_COMPONENT_READ = "record.component-read"
     RECORD_PACKAGE_READ = "record.package-read"
+    RECORD_RENDITION_MADE = "record.rendition-made"
     RECORD_COPY_VERIFIED = "record.copy-verified"
     RECORD_COPY_DAMAGED = "record.copy-damaged"
     COPY_ISSUED = "copy.issued"

@@ -7,7 +7,7 @@ the same bytes. "Stored" is said only when every copy was read back with the rig
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from archive_service.digests import Digest
 from archive_service.dossier import Dossier
 from archive_service.errors import ArchiveError, StoreUnavailable
 from archive_service.followup import enqueue
+from archive_service.formats.rendition import may_be_rendered
 from archive_service.ids import derived_id, record_id
 from archive_service.ingest.submissions import find_submission
 from archive_service.lifecycle import locked_submission, transition
@@ -83,7 +84,11 @@ def store_submission(service: Service, submission_id: UUID) -> None:
     key = object_key(content.dossier, built)
     verified = _copy_everywhere(service, submission_id, key, built, content)
     with service.database.write() as session:
-        _commit_stored(session, submission_id, content, built, key, verified, at=clock.unique_now())
+        at = clock.unique_now()
+        _commit_stored(session, submission_id, content, built, key, verified, at=at)
+        if service.settings.renditions and any(may_be_rendered(file.component.path) for file in content.files):
+            later = at + timedelta(seconds=service.settings.rendition_delay_s)
+            enqueue(session, JobKind.MAKE_RENDITIONS, derived_id("aip", built.objid), at=at, run_at=later)
 
 
 def object_key(dossier: Dossier, built: BuiltAip) -> str:

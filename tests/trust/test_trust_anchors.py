@@ -88,10 +88,10 @@ def test_only_administrators_change_trust(archive: Archive, world: World, role: 
 @pytest.mark.parametrize(
     "body",
     [
-        ({"certificate": "rác", "scheme": "national"},
-        ({"certificate": "PEM", "scheme": "../ra ngoài"},
-        ({"certificate": "PEM", "scheme": "revocation"},
-        ({"certificate": "PEM", "scheme": "national", "effective_from": "2017-03-01T00:00:00"},
+        {"certificate": "rác", "scheme": "national"},
+        {"certificate": "PEM", "scheme": "../ra ngoài"},
+        {"certificate": "PEM", "scheme": "revocation"},
+        {"certificate": "PEM", "scheme": "national", "effective_from": "2017-03-01T00:00:00"},
     ],
 )
 def test_what_is_no_anchor_is_refused(archive: Archive, world: World, body: dict[str, str]) -> None:
