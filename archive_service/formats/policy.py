@@ -4,12 +4,13 @@ The rules are data: `profiles/formats/<id>/<version>.toml`, with validity dates,
 row. A decision pins the policy's version and digest (R145).
 """
 
+import pickle  # from this program to its own worker processes only
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from enum import StrEnum
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -141,6 +142,14 @@ class FormatPolicy:
     def _by_mime(self) -> Mapping[str, FormatRule]:
         return {mime: rule for rule in self.rules for mime in rule.mimes}
 
+    @cached_property
+    def _packed(self) -> bytes:
+        return pickle.dumps({field.name: getattr(self, field.name) for field in fields(self)})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Goes to a worker process as bytes made once, and is one object there however many files it is sent with."""
+        return _unpacked, (self._packed,)
+
     def rule_for(self, identification: Identification) -> FormatRule | None:
         """Returns the row that decides about a file; None when no row names its format."""
         by_puid = self._by_puid.get(identification.puid) if identification.puid else None
@@ -158,6 +167,11 @@ class FormatPolicy:
     def claimed_by_extension(self, extension: str) -> FormatRule | None:
         """Returns the first row that names a file extension."""
         return next((rule for rule in self.rules if extension in rule.extensions), None)
+
+
+@lru_cache(maxsize=8)
+def _unpacked(packed: bytes) -> FormatPolicy:
+    return FormatPolicy(**pickle.loads(packed))  # noqa: S301 - made by `_packed` in the parent process
 
 
 def load_policy(policy_id: str, version: str | None = None, *, on: date) -> FormatPolicy:
