@@ -13,11 +13,10 @@ import resource
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -103,15 +102,7 @@ class WithoutSignatures:
         """Identifies and checks the format of one component."""
         return self._formats.check_format(path, component, policies)
 
-    def submit_signatures(
-        self,
-        path: Path,
-        mime: str,
-        policies: CheckPolicies,
-        *,
-        at: datetime,
-        siblings: Mapping[str, Path],  # noqa: ARG002
-    ) -> Future[SignatureCheck]:
+    def submit_signatures(self, *_arguments: object, **_named: object) -> Future[SignatureCheck]:
         """Finds none."""
         nothing: Future[SignatureCheck] = Future()
         nothing.set_result(SignatureCheck())
