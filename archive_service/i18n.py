@@ -238,6 +238,7 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "prune-jobs": N_("Dọn hàng đợi"),
             "check-fixity": N_("Kiểm tra toàn vẹn"),
             "repair-copy": N_("Sửa bản lưu"),
+            "make-renditions": N_("Tạo bản chuyển đổi PDF/A"),
             "seal-log": N_("Niêm phong nhật ký"),
         },
         "job_state": {
@@ -293,6 +294,7 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "submission.quarantine-ended": N_("Hết cách ly"),
             "trust-anchor.added": N_("Thêm chứng thư gốc tin cậy"),
             "trust-anchor.retired": N_("Ngừng tin chứng thư gốc"),
+            "record.rendition-made": N_("Tạo bản chuyển đổi PDF/A"),
             "archive.rebuilt": N_("Dựng lại cơ sở dữ liệu từ kho"),
         },
     }

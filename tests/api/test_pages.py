@@ -198,9 +198,6 @@ def test_the_first_administrator_is_made_once(archive: Archive) -> None:
         assert find_account(session, "truong").display_name == "An"
 
 
-# ------------------------------------------------------------------ forms
-
-
 def test_no_form_is_taken_without_its_token(archive: Archive) -> None:
     submission_id = waiting(archive)
     browser = person(archive, "lan", RoleName.ARCHIVIST)
@@ -304,9 +301,6 @@ def test_english_by_browser_then_by_choice(archive: Archive) -> None:
     assert "Sign in" in browser.get("/sign-in").text
     browser.post("/language", "/sign-in", language="fr", next="/sign-in")
     assert "Sign in" in browser.get("/sign-in").text
-
-
-# ------------------------------------------------------------------ errors
 
 
 def test_errors_are_pages_for_people_and_problems_for_programs(archive: Archive) -> None:
@@ -432,9 +426,6 @@ def test_nothing_found_says_what_to_do(archive: Archive) -> None:
     assert browser.get("/records?cursor=bịa").status_code == 422
 
 
-# ------------------------------------------------------------------ jobs
-
-
 def test_a_parked_job_is_shown_with_its_error_and_run_again(archive: Archive) -> None:
     at = clock.now()
     with archive.service.database.write() as session:
@@ -455,9 +446,6 @@ def test_a_parked_job_is_shown_with_its_error_and_run_again(archive: Archive) ->
         assert session.get_one(Job, job_id).state.value == "READY"
     again = admin.post(f"/jobs/{job_id}/requeue", "/jobs")
     assert "trái với dữ liệu" in admin.get(again.headers["location"]).text
-
-
-# ------------------------------------------------------------------ a whole record
 
 
 def test_a_record_page_shows_everything_and_a_copy_is_issued_once_and_cancelled(
