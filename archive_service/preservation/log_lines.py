@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import inspect, select
+from sqlalchemy import Row, inspect, select
 from sqlalchemy.orm import Session
 
 from archive_service.digests import canonical_json
@@ -35,8 +35,8 @@ def event_lines(session: Session, first_seq: int, last_seq: int) -> Iterator[tup
     """Yields seq and canonical line of every event in the range, in order."""
     after = first_seq - 1
     while True:
-        query = select(Event).where(Event.seq > after, Event.seq <= last_seq).order_by(Event.seq).limit(_PAGE)
-        page = session.scalars(query).all()
+        query = select(*inspect(Event).columns).where(Event.seq > after, Event.seq <= last_seq)
+        page = session.execute(query.order_by(Event.seq).limit(_PAGE)).all()
         if not page:
             return
         for event in page:
@@ -45,7 +45,7 @@ def event_lines(session: Session, first_seq: int, last_seq: int) -> Iterator[tup
         session.expunge_all()
 
 
-def _line(session: Session, event: Event) -> dict[str, Any]:  # a JSON object
+def _line(session: Session, event: Row[Any]) -> dict[str, Any]:  # a JSON object
     fields = {
         "at": utc_text(event.at),
         "type": event.type.value,
@@ -60,7 +60,7 @@ def _line(session: Session, event: Event) -> dict[str, Any]:  # a JSON object
     return {"seq": event.seq, "event": fields} | ({"rows": rows} if rows else {})
 
 
-def _rows(session: Session, event: Event) -> dict[str, Any]:
+def _rows(session: Session, event: Row[Any]) -> dict[str, Any]:
     if event.type is EventType.SUBMISSION_STORED:
         query = select(Component).where(Component.submission_id == UUID(event.subject_id)).order_by(Component.ordinal)
         return {

@@ -90,15 +90,20 @@ class AipPlace:
     leaf: bytes
 
 
-def leaves_of_line(origin: str, line: bytes) -> tuple[bytes, AipPlace | None]:
+def leaves_of_line(origin: str, line: bytes, *, just_made: bool = False) -> tuple[bytes, AipPlace | None]:
     """Returns the event's leaf and, where the event says that an AIP was stored, the AIP's.
+
+    Args:
+        origin: Name of the log.
+        line: One line of a segment, without line end.
+        just_made: The line comes from this program, not from storage, and need not be shown to be canonical.
 
     Raises:
         LogObjectInvalid: not a line of a segment.
     """
     try:
         value = json.loads(line)
-        if canonical_json(value) != line:
+        if not just_made and canonical_json(value) != line:
             raise LogObjectInvalid("a line that is not in canonical form")
         event = AuditEventLeaf(
             event_id=derived_id("log-event", origin, str(int(value["seq"]))),

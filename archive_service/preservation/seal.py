@@ -204,7 +204,7 @@ def _build(service: Service, row: LogSeal, target: BinaryIO) -> _Built:
         put(segment_header(origin, row.ordinal, row.first_seq, row.last_seq, row.tree_size_before))
         for _, line in event_lines(session, row.first_seq, row.last_seq):
             put(line)
-            leaf, place = leaves_of_line(origin, line)
+            leaf, place = leaves_of_line(origin, line, just_made=True)
             log.append(merkle.leaf_hash(leaf))
             if place is not None:
                 places.append((log.append(merkle.leaf_hash(place.leaf)), place))
@@ -347,7 +347,7 @@ def verify_history(service: Service, *, progress: Progress = lambda _leaves, _se
     for seal in seals:
         with service.database.read() as session:
             for _, line in event_lines(session, seal.first_seq, seal.last_seq):
-                leaf, place = leaves_of_line(origin, line)
+                leaf, place = leaves_of_line(origin, line, just_made=True)
                 log.extend(merkle.leaf_hash(content) for content in (leaf, place.leaf if place else None) if content)
         if (log.size, log.root().hex()) != (seal.tree_size, seal.root):
             raise LogForked(f"the events of seal {seal.ordinal} are not those that were sealed")
