@@ -47,25 +47,12 @@ def translate(text: str, language: str) -> str:
     return translations(language).gettext(text) if text else text
 
 
-def choose_language(cookie: str | None, accept_language: str | None) -> str:
-    """Returns the language of a request: what the person chose before, else what the browser prefers, else Vietnamese."""
-    if cookie in LANGUAGES:
-        return str(cookie)
-    weighted: list[tuple[float, int, str]] = []
-    for place, part in enumerate((accept_language or "")[:500].split(",")):
-        name, _, parameter = part.strip().partition(";")
-        language = name.strip().lower().split("-")[0]
-        if language in LANGUAGES:
-            weighted.append((-_weight(parameter), place, language))
-    return min(weighted)[2] if weighted else DEFAULT_LANGUAGE
+def choose_language(cookie: str | None) -> str:
+    """Returns the language of a request: what the person chose, else Vietnamese.
 
-
-def _weight(parameter: str) -> float:
-    name, _, value = parameter.strip().partition("=")
-    try:
-        return float(value) if name == "q" else 1.0
-    except ValueError:
-        return 0.0
+    The browser's own preference does not count: an office computer is often set up in English, and its user still works in Vietnamese.
+    """
+    return cookie if cookie in LANGUAGES and cookie is not None else DEFAULT_LANGUAGE
 
 
 # ------------------------------------------------------------------ dates, sizes

@@ -24,7 +24,7 @@ _WORK_ENDS: Final = 17
 _SATURDAY: Final = 5
 
 
-class _Data(BaseModel):
+class _Row(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -32,7 +32,7 @@ Lines = tuple[str | tuple[str, str], ...]
 """Body of a paper: a string is a paragraph ("# " starts a heading), a pair is a label with its value."""
 
 
-class PaperKind(_Data):
+class PaperKind(_Row):
     """A paper that the applicant hands in."""
 
     title: str
@@ -42,7 +42,7 @@ class PaperKind(_Data):
     body: Lines = ()
 
 
-class Procedure(_Data):
+class Procedure(_Row):
     """An administrative procedure and the texts of its papers."""
 
     key: str
@@ -68,12 +68,12 @@ class Procedure(_Data):
     papers: tuple[PaperKind, ...]
 
 
-class _Commune(_Data):
+class _Commune(_Row):
     code: str
     name: str
 
 
-class Province(_Data):
+class Province(_Row):
     """A province with a few of its communes."""
 
     code: str
@@ -86,7 +86,7 @@ class Province(_Data):
     streets: tuple[str, ...]
 
 
-class _Department(_Data):
+class _Department(_Row):
     code: str
     name: str
     parent: str
@@ -94,7 +94,7 @@ class _Department(_Data):
     symbol: str
 
 
-class _Names(_Data):
+class _Names(_Row):
     surnames: tuple[str, ...]
     middle_male: tuple[str, ...]
     given_male: tuple[str, ...]
@@ -104,7 +104,7 @@ class _Names(_Data):
     children: tuple[str, ...]
 
 
-class _Places(_Data):
+class _Places(_Row):
     province: tuple[Province, ...]
     departments: dict[str, _Department]
     names: _Names

@@ -134,7 +134,7 @@ def stranger(request: Request) -> Visitor:
     """Returns the visitor without asking the database who it is: for pages about a failure, which hold no form that changes anything."""
     return Visitor(
         service=request.app.state.service,
-        language=choose_language(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("Accept-Language")),
+        language=choose_language(request.cookies.get(LANGUAGE_COOKIE)),
         path=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         signed_in=None,
         form_token=secrets.token_hex(_TOKEN_CHARS // 2),
