@@ -24,7 +24,7 @@ def world() -> World:
 
 
 def _pem(world: World) -> str:
-    return pem.armor("CERTIFICATE", world.root.der).decode()
+    return str(pem.armor("CERTIFICATE", world.root.der), "ascii")
 
 
 def _events(archive: Archive) -> list[Event]:
