@@ -7,6 +7,8 @@ MAX_DIFFERENCES: Final = 100
 """Most differences told: enough to act on, bounded for an answer."""
 TEXT_SHOWN: Final = 120
 """Characters of a differing text that are shown."""
+ABSENT: Final = "(không có / absent)"
+"""Shown for a member that one side does not have: not the same as one that is null."""
 
 
 def differences(held: Any, pushed: Any) -> list[dict[str, Any]]:
@@ -23,11 +25,11 @@ def _walk(pointer: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted({*old, *new}):
             escaped = name.replace("~", "~0").replace("/", "~1")
-            yield from _walk(f"{pointer}/{escaped}", old.get(name), new.get(name))
+            yield from _walk(f"{pointer}/{escaped}", old.get(name, ABSENT), new.get(name, ABSENT))
     elif isinstance(old, list) and isinstance(new, list):
         for index in range(max(len(old), len(new))):
-            left = old[index] if index < len(old) else None
-            right = new[index] if index < len(new) else None
+            left = old[index] if index < len(old) else ABSENT
+            right = new[index] if index < len(new) else ABSENT
             yield from _walk(f"{pointer}/{index}", left, right)
     elif old != new or type(old) is not type(new):
         yield pointer, old, new
