@@ -5,7 +5,6 @@ nothing is dropped. This module reads shape and types only; whether codes, dates
 """
 
 import json
-import re
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -14,8 +13,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from archive_service.digests import Digest, canonical_json, digest_bytes
 from archive_service.findings import Finding
+from archive_service.texts import NOT_PLAIN
 
 DOSSIER_FILE_NAME = "dossier.json"
+EARLIEST_YEAR, LATEST_YEAR = 1900, 2999
+"""Years a dossier can speak of; beyond them neither time zones nor databases agree on a date."""
+MAX_SIZE_BYTES = 2**50
+"""Largest size a component or dossier can declare (1 PiB): a number every database holds."""
+MAX_PAGES = 10_000_000
 
 
 class Role(StrEnum):
@@ -75,15 +80,13 @@ class ApplicantKind(StrEnum):
 def _aware(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a time zone is needed")
+    if not EARLIEST_YEAR <= value.year <= LATEST_YEAR:
+        raise ValueError(f"the year is not between {EARLIEST_YEAR} and {LATEST_YEAR}")
     return value
 
 
-_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
-"""Characters that XML 1.0 cannot carry (and DEL): the AIP's EAD could not say what was received."""
-
-
 def _printable(value: str) -> str:
-    if _NOT_IN_XML.search(value):
+    if NOT_PLAIN.search(value):
         raise ValueError("control characters and characters that XML cannot carry are not allowed")
     return value
 
@@ -119,10 +122,10 @@ class Component(_Part):
     issued_on: date | None = None
     issuer: Text | None = None
     language: Text = "vi"
-    pages: Annotated[int, Field(ge=0)] | None = None
+    pages: Annotated[int, Field(ge=0, le=MAX_PAGES, strict=True)] | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
-    size_bytes: Annotated[int, Field(ge=0)]
-    result_ordinal: Annotated[int, Field(ge=1)] | None = None
+    size_bytes: Annotated[int, Field(ge=0, le=MAX_SIZE_BYTES, strict=True)]
+    result_ordinal: Annotated[int, Field(ge=1, le=MAX_PAGES, strict=True)] | None = None
 
 
 class ProcessStep(_Part):

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from archive_service import migrations
 from archive_service.db import Database
+from archive_service.errors import ConfigurationInvalid
 from archive_service.settings import Settings
 from archive_service.storage.locations import StorageLayout, default_layout, load_layout, open_store
 from archive_service.storage.port import Store
@@ -43,8 +44,15 @@ class Service:
 
 
 def open_service(settings: Settings, *, migrate: bool = False) -> Service:
-    """Returns the parts for these settings, bringing the database to the newest schema first when asked to."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    """Returns the parts for these settings, bringing the database to the newest schema first when asked to.
+
+    Raises:
+        ConfigurationInvalid: the data folder cannot be made.
+    """
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigurationInvalid(f"data folder {settings.data_dir}: {exc.strerror or exc}") from exc
     database = Database(settings.resolved_database_url)
     if migrate:
         migrations.upgrade(database)

@@ -24,7 +24,7 @@ from archive_service.ingest.evidence import kept_material
 from archive_service.ingest.files import FileChecks, FilePolicies, FileResult, FileToCheck
 from archive_service.ingest.policies import CheckPolicies, load_policies, load_trust
 from archive_service.packaging.aip import build_aip
-from archive_service.packaging.content import AgentType, AipContent, PackagedFile, PremisAgent, PremisEvent
+from archive_service.packaging.content import AgentType, AipContent, CsipVersion, PackagedFile, PremisAgent, PremisEvent
 from archive_service.packaging.dossier_zip import open_dossier_folder
 from archive_service.packaging.verify import verify_aip
 from archive_service.rules import retention
@@ -45,7 +45,7 @@ def add_commands(app: typer.Typer) -> None:
 def package(
     dossier_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Thư mục hồ sơ / dossier folder.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Tệp ZIP đích / target ZIP.")],
-    csip: Annotated[str, typer.Option("--csip", help="2.0.4 | 2.1.0 | 2.2.0")] = "2.0.4",
+    csip: Annotated[CsipVersion, typer.Option("--csip", help="E-ARK CSIP.")] = CsipVersion.V2_0_4,
     at: AtOption = None,
     trust: TrustOption = None,
 ) -> None:
@@ -62,7 +62,7 @@ def package(
         judged_by = policies_of(settings, trust, moment)
         results = _check_files(dossier_dir, dossier, settings, judged_by, at=moment)
         policies = replace(load_policies(settings, on=civil_date(moment)), trust=judged_by.trust)
-        content = _content(dossier_dir, dossier, opened.dossier_json, policies, results, csip=csip, at=moment)
+        content = _content(dossier_dir, dossier, opened.dossier_json, policies, results, csip=csip.value, at=moment)
     with durable_file(output.absolute(), replace=True) as target:
         built = build_aip(content, target)
     typer.echo(f"{output}: {built.objid}, {built.size_bytes} bytes, sha256 {built.digest.hex}")

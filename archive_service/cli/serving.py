@@ -36,14 +36,16 @@ def add_commands(app: typer.Typer) -> None:
 
 def serve(data: DataOption = None, host: HostOption = "127.0.0.1", port: PortOption = 8000) -> None:
     """Chạy toàn bộ trên một máy / everything in one process group: API, pages, workers, scheduler."""
-    with opened_service(data) as service, _background(service):
-        run_http(service, host, port)
+    with opened_service(data) as service:
+        listening = listen(host, port)  # before the workers: an occupied port is told at once
+        with _background(service):
+            run_http(service, listening)
 
 
 def api(data: DataOption = None, host: HostOption = "127.0.0.1", port: PortOption = 8000) -> None:
     """Chỉ chạy API và trang web / only API and pages."""
     with opened_service(data) as service:
-        run_http(service, host, port)
+        run_http(service, listen(host, port))
 
 
 def worker(
@@ -94,13 +96,22 @@ def _wait_for_signal() -> None:
     stop.wait()
 
 
-def run_http(service: Service, host: str, port: int) -> None:
-    """Serves HTTP until SIGTERM or SIGINT; says the address once it accepts connections."""
+def listen(host: str, port: int) -> socket.socket:
+    """Returns a socket that listens.
+
+    Raises:
+        ConfigurationInvalid: the port is taken or not allowed.
+    """
     try:
-        listening = socket.create_server((host, port), backlog=512, reuse_port=False)
+        return socket.create_server((host, port), backlog=512, reuse_port=False)
     except OSError as exc:
         raise ConfigurationInvalid(f"cannot listen on {host} port {port}: {exc.strerror or exc}") from exc
-    address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+
+
+def run_http(service: Service, listening: socket.socket) -> None:
+    """Serves HTTP until SIGTERM or SIGINT; says the address once it accepts connections."""
+    host, port = listening.getsockname()[:2]
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     config = uvicorn.Config(
         create_app(service),
         log_level="warning",

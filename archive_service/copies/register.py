@@ -32,6 +32,7 @@ from archive_service.rules.codes import result_code
 from archive_service.service import Service
 from archive_service.storage.durable import durable_file
 from archive_service.storage.port import ReadBackOutcome, read_back, store_key
+from archive_service.texts import require_plain
 
 _ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 """Verification codes are read aloud and typed: no 0/O, 1/I/L."""
@@ -124,13 +125,13 @@ def _reserve(
         aip_id=aip.id,
         component_id=component.component_id,
         original_sha256=component.declared_sha256,
-        purpose=request.purpose.strip(),
-        recipient=request.recipient.strip(),
-        place=request.place.strip(),
+        purpose=require_plain(request.purpose, "purpose"),
+        recipient=require_plain(request.recipient, "recipient"),
+        place=require_plain(request.place, "place"),
         issued_at=at.replace(microsecond=0),
         issued_by=principal.agent.id,
         issuer_name=principal.agent.name,
-        issuer_position=request.position.strip(),
+        issuer_position=require_plain(request.position, "position"),
     )
     session.add(copy)
     session.flush()
@@ -322,12 +323,13 @@ def cancel_copy(session: Session, copy_id: UUID, principal: Principal, *, reason
         BadRequest: no reason.
         NotFound: no such copy in the principal's scope.
     """
-    if not reason.strip():
+    reason = require_plain(reason, "reason")
+    if not reason:
         raise BadRequest("a cancellation needs a reason", problems=[{"location": "reason", "reason": "empty"}])
     copy = find_copy(session, copy_id, principal, Permission.COPY_CANCEL)
     if copy.cancelled_at is not None:
         return copy
-    copy.cancelled_at, copy.cancel_reason = at, reason.strip()
+    copy.cancelled_at, copy.cancel_reason = at, reason
     append_event(
         session,
         EventType.COPY_CANCELLED,
@@ -336,7 +338,7 @@ def cancel_copy(session: Session, copy_id: UUID, principal: Principal, *, reason
         agency=copy.agency,
         agent=principal.agent,
         at=at,
-        detail={"copy_id": str(copy.id), "reason": reason.strip()},
+        detail={"copy_id": str(copy.id), "reason": reason},
     )
     return copy
 

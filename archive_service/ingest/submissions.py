@@ -4,6 +4,7 @@ The identity of a content is the digest of the canonical dossier.json, which nam
 partial unique indexes allow one unfinished push and one NEW push per code and archive.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,13 +18,22 @@ from sqlalchemy.orm import Session
 from archive_service.audit import Agent, append_event
 from archive_service.db import Database
 from archive_service.digests import Digest
-from archive_service.dossier import DOSSIER_FILE_NAME, Dossier, RecordStatus, content_digest, parse_dossier, parse_json
+from archive_service.dossier import (
+    DOSSIER_FILE_NAME,
+    MAX_SIZE_BYTES,
+    Dossier,
+    RecordStatus,
+    content_digest,
+    parse_dossier,
+    parse_json,
+)
 from archive_service.errors import ArchiveError, Conflict, ContentDiffers, NotFound
 from archive_service.findings import Finding
 from archive_service.ids import new_id
 from archive_service.ingest.difference import differences
 from archive_service.models import Component, EventType, State, Submission
 from archive_service.models.states import REFUSED
+from archive_service.rules.component_paths import check_component_paths
 from archive_service.storage.staging import StagingArea
 
 
@@ -81,20 +91,27 @@ def read_dossier(content: bytes) -> PushedDossier:
     dossier, findings = parse_dossier(value)
     if dossier is None:
         raise DossierInvalid(findings)
-    repeated = _repeated_ids(dossier)
-    if repeated:
-        raise DossierInvalid(repeated)
+    problems = [*_repeated_ids(dossier), *_too_large(dossier), *check_component_paths(dossier.components)]
+    if problems:
+        raise DossierInvalid(problems)
     return PushedDossier(content=content, value=value, dossier=dossier, digest=content_digest(value))
 
 
 def _repeated_ids(dossier: Dossier) -> list[Finding]:
-    seen: set[str] = set()
-    repeated = []
-    for component in dossier.components:
-        if component.id in seen:
-            repeated.append(Finding(code="COMPONENT_ID_DUPLICATE", location=component.id, params={"id": component.id}))
-        seen.add(component.id)
-    return repeated
+    counts = Counter(component.id for component in dossier.components)
+    return [
+        Finding(code="COMPONENT_ID_DUPLICATE", location=name, params={"id": name, "count": count})
+        for name, count in counts.items()
+        if count > 1
+    ]
+
+
+def _too_large(dossier: Dossier) -> list[Finding]:
+    total = sum(component.size_bytes for component in dossier.components)
+    if total <= MAX_SIZE_BYTES:
+        return []
+    reason = f"sizes add up to {total} bytes, at most {MAX_SIZE_BYTES} are taken"
+    return [Finding(code="DOSSIER_FIELD_INVALID", location="/components", params={"reason": reason})]
 
 
 def open_submission(

@@ -23,6 +23,7 @@ from archive_service.ingest.submissions import find_submission
 from archive_service.lifecycle import locked_submission, transition
 from archive_service.models import Component, JobKind, State, Submission
 from archive_service.storage.staging import StagedWriter, StagingArea
+from archive_service.texts import require_plain
 
 
 class ComponentsMissing(Conflict):
@@ -206,6 +207,7 @@ def withdraw(session: Session, submission_id: UUID, *, agent: Agent, at: datetim
     Raises:
         IllegalTransition: the submission went on already.
     """
+    reason = require_plain(reason, "reason")
     submission = locked_submission(session, submission_id)
     if submission.state is State.REJECTED:
         return

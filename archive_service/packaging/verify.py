@@ -6,9 +6,11 @@ Damaged input never raises.
 """
 
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -26,10 +28,11 @@ from archive_service.packaging.aip_reader import (
 )
 from archive_service.packaging.csip import check_package
 from archive_service.packaging.ead import EAD_DOC_SCHEMA, EAD_SCHEMA, maintenance_code
-from archive_service.packaging.mets_reader import Mets
+from archive_service.packaging.mets_reader import Mets, Node
 from archive_service.packaging.package_view import PackageView, zip_view
 from archive_service.packaging.profile import EadField, package_profile
 from archive_service.packaging.xml_reader import XmlRefused
+from archive_service.packaging.xml_text import xml_time
 from archive_service.packaging.zip_reader import STORED, ZipIndex, ZipMember, read_index
 from archive_service.packaging.zip_writer import central_header, end_records, local_header
 
@@ -167,7 +170,7 @@ def _verify(path: Path, archive: BinaryIO, extra_checks: Sequence[ExtraCheck]) -
         checks += [CheckResult(name=name, outcome=Outcome.INDETERMINATE, reasons=[problem]) for name in names]
     else:
         checks += [
-            _guard("identity", lambda: _identity(metadata)),
+            _guard("identity", lambda: chain(_identity(metadata), _headers(view, metadata, package.mets()))),
             _guard("dossier", lambda: _dossier(metadata, hexes)),
             _guard("ead", lambda: _ead(view, metadata)),
             _guard("retention", lambda: _retention(metadata)),
@@ -378,6 +381,40 @@ def _identity(metadata: AipMetadata) -> Iterator[str]:
         yield f"URN {metadata.urn} does not follow from the dossier"
     if metadata.objid != layout.objid(uuid, metadata.fonds_code):
         yield f"OBJID {metadata.objid} does not follow from the dossier"
+
+
+def _headers(view: PackageView, metadata: AipMetadata, documents: Sequence[Mets]) -> Iterator[str]:
+    """Both METS say of the package what package.json and dossier.json say, and nothing stands after their end.
+
+    No digest inside the package covers METS.xml of the package itself, so what it says is derived again.
+    """
+    time = xml_time(metadata.at)
+    wanted = {
+        "CREATEDATE": time,
+        "LASTMODDATE": time,
+        "RECORDSTATUS": metadata.dossier.record_status.value,
+        "agents": [
+            ("archive-service", metadata.software_version),
+            (metadata.dossier.archiving_agency, metadata.archive_code),
+        ],
+        "altRecordID": [metadata.urn, metadata.dossier.dossier_code]
+        + ([metadata.previous_objid] if metadata.previous_objid is not None else []),
+    }
+    for document in documents:
+        path = f"{document.folder}/{layout.METS}".lstrip("/")
+        header = document.header or Node(name="metsHdr", attributes={})
+        found = {name: header.attributes.get(name) for name in ("CREATEDATE", "LASTMODDATE", "RECORDSTATUS")} | {
+            "agents": [tuple(part.text for part in agent.children) for agent in header.all("agent")],
+            "altRecordID": [part.text for part in header.all("altRecordID")],
+        }
+        for name, value in wanted.items():
+            if found[name] != value:
+                yield f"{path}: {name} is {found[name]!r}, expected {value!r}"
+        tail = deque(view.read(path), maxlen=2)
+        if not b"".join(tail).endswith(b"</mets>\n"):
+            yield f"{path}: something stands after its end"
+    if documents and documents[0].attributes.get("LABEL") != metadata.dossier.title:
+        yield f"{layout.METS}: LABEL is not the title of the dossier"
 
 
 def _dossier(metadata: AipMetadata, hexes: Mapping[str, str]) -> Iterator[str]:

@@ -31,7 +31,7 @@ from archive_service.storage.port import Store, StoredObject, store_key
 
 _KINDS: Final = ("segments", "evidence", "checkpoints", "seals")
 _LINE_MAX: Final = 256 * 1024 * 1024
-_KNOWN_PREFIXES: Final = ("aip/", "log/", "copies/", "quarantine/")
+_KNOWN_PREFIXES: Final = ("aip/", "log/", "copies/", "quarantine/", "renditions/")
 _COPY_EVENT: Final = "copy.issued"
 _STORED_EVENTS: Final = ("record.accessioned", "record.version-added")
 

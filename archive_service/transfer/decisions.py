@@ -18,6 +18,7 @@ from archive_service.identity.permissions import Permission, Principal
 from archive_service.ids import new_id
 from archive_service.lifecycle import locked_submission, transition
 from archive_service.models import Decision, JobKind, State
+from archive_service.texts import require_plain
 
 MAX_BATCH = 1000
 """Most submissions decided in one request; each is its own short transaction."""
@@ -70,7 +71,8 @@ def decide(
         IllegalTransition: the submission does not await approval.
         NotFound: no such submission, or none the principal may see.
     """
-    if kind is not DecisionKind.APPROVE and not reason.strip():
+    reason = require_plain(reason, "reason")
+    if kind is not DecisionKind.APPROVE and not reason:
         raise BadRequest("a return or refusal needs a reason", problems=[{"location": "reason", "reason": "empty"}])
     submission = locked_submission(session, submission_id)
     if not principal.may(Permission.SUBMISSION_READ, submission.archiving_agency, submission.settling_agency):
@@ -85,14 +87,14 @@ def decide(
         target,
         agent=principal.agent,
         at=at,
-        detail={"reason": reason.strip(), "batch_id": str(batch_id) if batch_id else None},
+        detail={"reason": reason, "batch_id": str(batch_id) if batch_id else None},
     )
     submission.decided_at = at
     session.add(
         Decision(
             submission_id=submission.id,
             kind=kind.value,
-            reason=reason.strip(),
+            reason=reason,
             agent_id=principal.agent.id,
             agent_name=principal.agent.name,
             decided_at=at,

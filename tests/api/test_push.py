@@ -233,3 +233,65 @@ def test_a_body_over_the_limit_is_refused(archive: Archive, dossier: Path) -> No
     object.__setattr__(archive.service, "settings", limited)
     answer = archive.open(dossier)
     assert (answer.status_code, answer.json()["code"]) == (413, "TOO_LARGE")
+
+
+@pytest.mark.parametrize(
+    ("change", "location"),
+    [
+        ({"size_bytes": 2**63}, "/components/0/size_bytes"),
+        ({"size_bytes": 10**30}, "/components/0/size_bytes"),
+        ({"size_bytes": True}, "/components/0/size_bytes"),
+        ({"pages": 10**400}, "/components/0/pages"),
+    ],
+)
+def test_numbers_no_database_holds_are_refused(
+    archive: Archive, dossier: Path, change: dict[str, Any], location: str
+) -> None:
+    value = json.loads((dossier / "dossier.json").read_bytes())
+    value["components"][0] |= change
+    answer = archive.call("POST", "submissions", content=json.dumps(value).encode())
+    assert (answer.status_code, answer.json()["code"]) == (422, "DOSSIER_INVALID")
+    assert [finding["location"] for finding in answer.json()["findings"]] == [location]
+
+
+def test_sizes_that_add_up_to_too_much_are_refused(archive: Archive, dossier: Path) -> None:
+    value = json.loads((dossier / "dossier.json").read_bytes())
+    for component in value["components"]:
+        component["size_bytes"] = 2**50
+    answer = archive.call("POST", "submissions", content=json.dumps(value).encode())
+    assert [finding["location"] for finding in answer.json()["findings"]] == ["/components"]
+
+
+@pytest.mark.parametrize("closed_at", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+def test_dates_out_of_reach_are_refused(archive: Archive, dossier: Path, closed_at: str) -> None:
+    answer = archive.call("POST", "submissions", content=_changed(dossier, closed_at=closed_at))
+    assert (answer.status_code, answer.json()["code"]) == (422, "DOSSIER_INVALID")
+    assert [finding["location"] for finding in answer.json()["findings"]] == ["/closed_at"]
+
+
+@pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "..\\x", "a/../b.pdf"])
+def test_an_unsafe_path_is_refused_before_anything_is_uploaded(archive: Archive, dossier: Path, path: str) -> None:
+    value = json.loads((dossier / "dossier.json").read_bytes())
+    value["components"][0]["path"] = path
+    answer = archive.call("POST", "submissions", content=json.dumps(value).encode())
+    assert {finding["code"] for finding in answer.json()["findings"]} == {"COMPONENT_PATH_UNSAFE"}
+    assert _submissions(archive) == 0
+
+
+def test_a_longer_repeat_is_other_bytes(archive: Archive, dossier: Path) -> None:
+    submission_id = archive.push(dossier)
+    content = (dossier / json.loads((dossier / "dossier.json").read_bytes())["components"][0]["path"]).read_bytes()
+    answer = archive.call("PUT", f"submissions/{submission_id}/components/c01", content=content + b"1")
+    assert (answer.status_code, answer.json()["code"]) == (422, "DIGEST_MISMATCH")
+
+
+def test_free_text_holds_no_control_characters(archive: Archive, dossier: Path) -> None:
+    submission_id = archive.open(dossier).json()["id"]
+    answer = archive.call("POST", f"submissions/{submission_id}/withdraw", json={"reason": "a\u0000b"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "BAD_REQUEST")
+    archive.upload(dossier, submission_id)
+    archive.call("POST", f"submissions/{submission_id}/complete")
+    archive.work()
+    answer = archive.decide(submission_id, "reject", "a\u001bb")
+    assert (answer.status_code, answer.json()["code"]) == (422, "BAD_REQUEST")
+    assert archive.submission(submission_id)["state"] == "AWAITING_APPROVAL"
