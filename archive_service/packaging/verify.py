@@ -401,7 +401,7 @@ def _headers(view: PackageView, metadata: AipMetadata, documents: Sequence[Mets]
         + ([metadata.previous_objid] if metadata.previous_objid is not None else []),
     }
     for document in documents:
-        path = f"{document.folder}/{layout.METS}".lstrip("/")
+        path = document.folder + layout.METS
         header = document.header or Node(name="metsHdr", attributes={})
         found = {name: header.attributes.get(name) for name in ("CREATEDATE", "LASTMODDATE", "RECORDSTATUS")} | {
             "agents": [tuple(part.text for part in agent.children) for agent in header.all("agent")],
