@@ -58,7 +58,13 @@ def _open(request: Request, service: Service, principal: Principal, content: byt
     pushed = read_dossier(content)
     principal.require(Permission.SUBMISSION_PUSH, pushed.dossier.archiving_agency, pushed.dossier.settling_agency)
     opened = open_submission(
-        service.database, service.staging, pushed, _origin(request, principal), at=clock.unique_now(), again=again
+        service.database,
+        service.staging,
+        pushed,
+        _origin(request, principal),
+        at=clock.unique_now(),
+        again=again,
+        stores=service.stores,
     )
     body = _submission_body(service, principal, opened.submission_id, with_findings=False)
     body["uploads"] = _uploads(service, opened.submission_id)

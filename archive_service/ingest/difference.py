@@ -17,7 +17,7 @@ def differences(held: Any, pushed: Any) -> list[dict[str, Any]]:
     for pointer, old, new in _walk("", held, pushed):
         if len(found) == MAX_DIFFERENCES:
             break
-        found.append({"pointer": pointer or "/", "held": _short(old), "pushed": _short(new)})
+        found.append({"pointer": pointer, "held": _short(old), "pushed": _short(new)})
     return found
 
 

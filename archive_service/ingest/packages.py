@@ -89,6 +89,7 @@ def open_package(
                 form="package",
                 submission_id=submission_id,
                 again=again,
+                stores=service.stores,
             )
     except BaseException:
         service.staging.discard(submission_id)

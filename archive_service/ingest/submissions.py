@@ -5,9 +5,10 @@ partial unique indexes allow one unfinished push and one NEW push per code and a
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -30,10 +31,12 @@ from archive_service.dossier import (
 from archive_service.errors import ArchiveError, Conflict, ContentDiffers, NotFound
 from archive_service.findings import Finding
 from archive_service.ids import new_id
+from archive_service.ingest.archived import archived_value
 from archive_service.ingest.difference import differences
 from archive_service.models import Component, EventType, State, Submission
 from archive_service.models.states import REFUSED
 from archive_service.rules.component_paths import check_component_paths
+from archive_service.storage.port import Store
 from archive_service.storage.staging import StagingArea
 
 
@@ -114,7 +117,7 @@ def _too_large(dossier: Dossier) -> list[Finding]:
     return [Finding(code="DOSSIER_FIELD_INVALID", location="/components", params={"reason": reason})]
 
 
-def open_submission(
+def open_submission(  # noqa: PLR0913 - a push has these parts
     database: Database,
     staging: StagingArea,
     pushed: PushedDossier,
@@ -124,6 +127,7 @@ def open_submission(
     form: str = "dossier",
     submission_id: UUID | None = None,
     again: bool = False,
+    stores: Mapping[str, Store] = MappingProxyType({}),
 ) -> Opened:
     """Returns the submission of this content, opening one when there is none.
 
@@ -137,13 +141,14 @@ def open_submission(
         at: Now.
         form: `dossier` or `package`.
         submission_id: Id to use, when files are staged under it already.
+        stores: Storage locations, to tell where an archived dossier differs.
         again: Open a new submission although the same content was refused before (policies or trust may have changed since).
 
     Raises:
         ContentDiffers: the code is known with other content.
         Conflict: a supplement or replacement for a dossier that is not archived yet.
     """
-    known = _known(database, staging, pushed, again=again)
+    known = _known(database, staging, pushed, stores, again=again)
     if known is not None:
         return known
     submission_id = submission_id or new_id()
@@ -156,7 +161,7 @@ def open_submission(
         # Another push of the same code came first; which one it was decides between "known" and "differs".
         if form == "dossier":
             staging.discard(submission_id)
-        known = _known(database, staging, pushed, again=again)
+        known = _known(database, staging, pushed, stores, again=again)
         if known is None:
             raise Conflict(
                 f"dossier {pushed.dossier.dossier_code} is being pushed by another request; try again"
@@ -169,7 +174,9 @@ def open_submission(
     return Opened(submission_id=submission_id, created=True)
 
 
-def _known(database: Database, staging: StagingArea, pushed: PushedDossier, *, again: bool) -> Opened | None:
+def _known(
+    database: Database, staging: StagingArea, pushed: PushedDossier, stores: Mapping[str, Store], *, again: bool
+) -> Opened | None:
     with database.read() as session:
         earlier = _earlier(session, pushed.dossier)
     same = [row for row in earlier if row.content_sha256 == pushed.digest.hex]
@@ -180,7 +187,7 @@ def _known(database: Database, staging: StagingArea, pushed: PushedDossier, *, a
     adds_version = pushed.dossier.record_status is not RecordStatus.NEW
     blocking = [row for row in active if not (adds_version and row.state is State.STORED)]
     if blocking:
-        raise _content_differs(staging, blocking[0], pushed)
+        raise _content_differs(database, staging, blocking[0], pushed, stores)
     if same and not again:
         return Opened(submission_id=same[0].id, created=False)
     return None
@@ -198,15 +205,23 @@ def _earlier(session: Session, dossier: Dossier) -> Sequence[Submission]:
     return session.scalars(query).all()
 
 
-def _content_differs(staging: StagingArea, held: Submission, pushed: PushedDossier) -> ContentDiffers:
+def _content_differs(
+    database: Database,
+    staging: StagingArea,
+    held: Submission,
+    pushed: PushedDossier,
+    stores: Mapping[str, Store],
+) -> ContentDiffers:
     try:
         held_value, _ = parse_json(staging.path(held.id, DOSSIER_FILE_NAME).read_bytes())
-        difference = differences(held_value, pushed.value)
     except FileNotFoundError:
-        # Archived: dossier.json is inside the AIP by now. The two digests still say that the contents differ.
-        difference = [
-            {"pointer": "/", "held": f"sha256 {held.content_sha256}", "pushed": f"sha256 {pushed.digest.hex}"}
-        ]
+        # Archived: dossier.json is inside the package by now.
+        with database.read() as session:
+            held_value = archived_value(session, stores, held.id)
+    if held_value is None:
+        difference = [{"pointer": "", "held": f"sha256 {held.content_sha256}", "pushed": f"sha256 {pushed.digest.hex}"}]
+    else:
+        difference = differences(held_value, pushed.value)
     return ContentDiffers(
         f"dossier {held.dossier_code} is known with other content (submission {held.id}, {held.state})",
         submission_id=str(held.id),

@@ -94,6 +94,7 @@ def test_other_content_after_storing_is_refused_too(archive: Archive, dossier: P
     archive.archive(dossier)
     answer = archive.call("POST", "submissions", content=_changed(dossier, title="Tiêu đề khác"))
     assert (answer.status_code, answer.json()["code"]) == (409, "DOSSIER_CONTENT_DIFFERS")
+    assert [place["pointer"] for place in answer.json()["difference"]] == ["/title"]
 
 
 def test_wrong_bytes_are_refused_and_right_ones_still_accepted(archive: Archive, dossier: Path) -> None:

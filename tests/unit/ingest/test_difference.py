@@ -19,7 +19,7 @@ from archive_service.ingest.difference import ABSENT, MAX_DIFFERENCES, TEXT_SHOW
         ({"a": [1, 2]}, {"a": [1, 3, 4]}, [("/a/1", 2, 3), ("/a/2", ABSENT, 4)]),
         ({"a/b~c": 1}, {"a/b~c": 2}, [("/a~1b~0c", 1, 2)]),
         ({"a": {"b": 1}}, {"a": [1]}, [("/a", "dict of 1", "list of 1")]),
-        (1, 2, [("/", 1, 2)]),
+        (1, 2, [("", 1, 2)]),
     ],
 )
 def test_each_place_is_named_with_both_values(held: Any, pushed: Any, expected: list[tuple[str, Any, Any]]) -> None:
