@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from archive_service.dossier import EARLIEST_YEAR, LATEST_YEAR, MAX_PAGES
 from archive_service.rules import retention
 from archive_service.rules.codes import check_codes, default_code_profile
 from archive_service.rules.completeness import check_completeness, default_completeness_profile
@@ -19,14 +20,14 @@ lines = st.text(
 code_like = st.from_regex(r"[0-9A-Z]{1,4}(\.[0-9A-Z]{0,4}){0,5}(-[0-9]{6}-[0-9]{4,6})?", fullmatch=True).map(
     lambda c: c[:36]
 )
-moments = st.datetimes(timezones=st.just(UTC))
+moments = st.datetimes(datetime(EARLIEST_YEAR, 1, 1), datetime(LATEST_YEAR, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - the zone is the strategy's
 components = st.builds(
     part,
     st.integers(0, 5),
     st.sampled_from(["application_form", "receipt", "result", "other"]),
     path=lines | st.sampled_from(["a", "a/b", "A", "../x", "a/b/c", "/x", "dossier.json"]),
     type_code=st.sampled_from(["00", "01", "32", "33"]),
-    result_ordinal=st.none() | st.integers(1, 10**30),
+    result_ordinal=st.none() | st.integers(1, MAX_PAGES),
     number=st.none() | lines,
     symbol=st.none() | lines,
     issuer=st.none() | lines,

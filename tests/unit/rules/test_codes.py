@@ -58,7 +58,7 @@ ONE_FAULT: list[tuple[str, dict[str, Any]]] = [
     ("RESULT_ORDINAL_MISSING", {"components": [*parts(), part(9, "result")]}),
     ("RESULT_ORDINAL_REUSED", {"components": [*parts(), part(9, "result", result_ordinal=1)]}),
     ("RESULT_ORDINAL_GAP", {"components": [*parts(), part(9, "result", result_ordinal=3)]}),
-    ("RESULT_ORDINAL_GAP", {"components": [*parts(), part(9, "result", result_ordinal=10**18)]}),
+    ("RESULT_ORDINAL_GAP", {"components": [*parts(), part(9, "result", result_ordinal=10**7)]}),
     ("RESULT_ORDINAL_UNEXPECTED", with_part(result_ordinal=2)),
     ("TYPE_CODE_UNKNOWN", with_part(type_code="33")),
     ("TYPE_CODE_UNKNOWN", with_part(type_code="00")),
