@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -102,16 +103,19 @@ def test_mutated_files_neither_crash_nor_pass_changed(
 ) -> None:
     content, mime = seed(kind)
     mutated = mutate(content, changes)
+    peak_before, in_use_before = _peak_bytes(), psutil.Process().memory_info().rss
     result = judged(mutated, mime)
     if mime == "application/pdf" and result.indication is Indication.TOTAL_PASSED:
         # what may change unnoticed: the unused part of a signature value, and what follows the last signed byte
         # (validation material, held to that by difference analysis)
         signed = _outside_values(content[: _last_signed_byte(content)])
         assert _outside_values(mutated).startswith(signed)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    assert (
-        peak < MEMORY_LIMIT_BYTES + 300 * 1024 * 1024
-    )  # the test process holds pytest, hypothesis and all libraries too
+    # The process may have grown in earlier tests: what counts is what this file added to what was in use before it.
+    assert _peak_bytes() <= max(peak_before, in_use_before + MEMORY_LIMIT_BYTES)
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _last_signed_byte(pdf: bytes) -> int:
