@@ -5,7 +5,7 @@ import signal
 from datetime import timedelta
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from archive_service.signatures import Indication
