@@ -67,6 +67,24 @@ class Signed:
     remarks: tuple[Reason, ...] = ()
 
 
+def unreadable(kind: SignatureKind, reason: Reason, *, field_name: str | None = None) -> Signed:
+    """Returns what there is to say of a signature that is there but cannot be looked at: nothing checked, and why."""
+    return Signed(
+        kind=kind,
+        sub_filter=None,
+        field_name=field_name,
+        certificate=None,
+        signature=b"",
+        integrity=Integrity.NOT_CHECKED,
+        sub_indication=SubIndication.SIG_CONSTRAINTS_FAILURE,
+        reasons=(reason,),
+        claimed_time=None,
+        level=None,
+        covers_whole_file=False,
+        coverage="unknown",
+    )
+
+
 def indication_of(sub: SubIndication | None) -> Indication:
     """Returns the main indication that a sub-indication belongs to; None is TOTAL-PASSED."""
     if sub is None:

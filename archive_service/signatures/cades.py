@@ -14,7 +14,7 @@ from asn1crypto import cms, core, crl, ocsp, pem, x509
 
 from archive_service.digests import chunks
 from archive_service.signatures import cms as signed_data_of
-from archive_service.signatures.assessment import Signed, assess
+from archive_service.signatures.assessment import Signed, assess, unreadable
 from archive_service.signatures.chain import Circumstances
 from archive_service.signatures.cms import UNREADABLE, SignerView, could_not
 from archive_service.signatures.report import (
@@ -317,20 +317,4 @@ def _certificate_of(info: cms.SignerInfo, signed_data: cms.SignedData) -> x509.C
 
 
 def _unreadable(case: Circumstances, reason: Reason) -> SignatureReport:
-    return assess(
-        Signed(
-            kind=SignatureKind.CADES,
-            sub_filter=None,
-            field_name=None,
-            certificate=None,
-            signature=b"",
-            integrity=Integrity.NOT_CHECKED,
-            sub_indication=SubIndication.SIG_CONSTRAINTS_FAILURE,
-            reasons=(reason,),
-            claimed_time=None,
-            level=None,
-            covers_whole_file=False,
-            coverage="unknown",
-        ),
-        case,
-    )
+    return assess(unreadable(SignatureKind.CADES, reason), case)

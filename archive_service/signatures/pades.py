@@ -27,7 +27,7 @@ from pyhanko.sign.validation.status import SignatureCoverageLevel
 
 from archive_service.signatures import certificates as names
 from archive_service.signatures import cms as cms_signatures
-from archive_service.signatures.assessment import Signed, assess, indication_of
+from archive_service.signatures.assessment import Signed, assess, indication_of, unreadable
 from archive_service.signatures.chain import Circumstances, Purpose
 from archive_service.signatures.cms import UNREADABLE, could_not
 from archive_service.signatures.report import (
@@ -520,19 +520,5 @@ def _unreadable(stream: BinaryIO, case: Circumstances, reason: Reason) -> PdfOut
     """One INDETERMINATE report for a PDF with a signature that cannot be looked at; none where there is no trace of one."""
     if not _mentions_signature(stream):
         return PdfOutcome(not_checked=(f"{reason.code}: {reason.params.get('detail', '')}".rstrip(": "),))
-    signed = Signed(
-        kind=SignatureKind.PADES,
-        sub_filter=None,
-        field_name=None,
-        certificate=None,
-        signature=b"",
-        integrity=Integrity.NOT_CHECKED,
-        sub_indication=SubIndication.SIG_CONSTRAINTS_FAILURE,
-        reasons=(reason,),
-        claimed_time=None,
-        level=None,
-        covers_whole_file=False,
-        coverage="unknown",
-        changes=ChangesAfterSigning.NOT_CHECKED,
-    )
+    signed = replace(unreadable(SignatureKind.PADES, reason), changes=ChangesAfterSigning.NOT_CHECKED)
     return PdfOutcome(reports=(assess(signed, case),))

@@ -14,7 +14,7 @@ from lxml import etree
 
 from archive_service.signatures import cms as signed_data_of
 from archive_service.signatures import xmldsig
-from archive_service.signatures.assessment import Signed, assess
+from archive_service.signatures.assessment import Signed, assess, unreadable
 from archive_service.signatures.chain import Circumstances
 from archive_service.signatures.cms import UNREADABLE, could_not
 from archive_service.signatures.report import (
@@ -238,18 +238,4 @@ def _tokens(signature: Element, case: Circumstances) -> list[JudgedToken]:
 
 
 def _unreadable(case: Circumstances, name: str | None, reason: Reason) -> SignatureReport:
-    signed = Signed(
-        kind=SignatureKind.XMLDSIG,
-        sub_filter=None,
-        field_name=name,
-        certificate=None,
-        signature=b"",
-        integrity=Integrity.NOT_CHECKED,
-        sub_indication=SubIndication.SIG_CONSTRAINTS_FAILURE,
-        reasons=(reason,),
-        claimed_time=None,
-        level=None,
-        covers_whole_file=False,
-        coverage="unknown",
-    )
-    return assess(signed, case)
+    return assess(unreadable(SignatureKind.XMLDSIG, reason, field_name=name), case)
