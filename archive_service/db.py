@@ -5,10 +5,13 @@
 half-way; reads run beside them (WAL).
 """
 
+import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,7 +82,8 @@ def _engine(url: str) -> Engine:
         if parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(parsed, connect_args={"timeout": SQLITE_BUSY_S, "check_same_thread": False})
-        event.listen(engine, "connect", _sqlite_on_connect)
+        folder = Path(parsed.database or ".").absolute().parent
+        event.listen(engine, "connect", partial(_sqlite_on_connect, folder))
         event.listen(engine, "begin", _sqlite_on_begin)
         return engine
     if parsed.drivername == "postgresql":
@@ -89,15 +93,28 @@ def _engine(url: str) -> Engine:
     return engine
 
 
-def _sqlite_on_connect(connection: sqlite3.Connection, _record: Any) -> None:  # pool record, not used
+def _sqlite_on_connect(folder: Path, connection: sqlite3.Connection, _record: Any) -> None:  # pool record, not used
     # The driver must not open transactions by itself: _sqlite_on_begin does, with the right kind.
     connection.isolation_level = None
     cursor = connection.cursor()
     # recursive_triggers: without it INSERT OR REPLACE deletes a row unseen by the triggers of append-only tables.
     pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON")
-    for pragma in (*pragmas, f"busy_timeout={SQLITE_BUSY_S * 1000}"):
-        cursor.execute(f"PRAGMA {pragma}")
+    # Turning a new file to WAL does not wait for others as every other statement does: it fails at once while one of them writes.
+    with _held(folder):
+        for pragma in (f"busy_timeout={SQLITE_BUSY_S * 1000}", *pragmas):
+            cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """One process at a time; on the folder, since closing a second descriptor of the database file would drop SQLite's own locks."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _sqlite_on_begin(connection: Connection) -> None:
