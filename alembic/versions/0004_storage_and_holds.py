@@ -1,0 +1,14 @@
+"""Storage locations with their history, moves, holds and locks.
+
+Revision ID: 0004
+Revises: 0003
+"""
+
+revision = '0004'
+down_revision = '0003'
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Storage locations with their history, moves, holds and locks."""

@@ -1,0 +1,14 @@
+"""Renewal of evidence.
+
+Revision ID: 0006
+Revises: 0005
+"""
+
+revision = '0006'
+down_revision = '0005'
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Renewal of evidence."""
