@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from archive_service.audit import append_event
+from archive_service.audit import record_event
 from archive_service.db import Database
 from archive_service.identity.permissions import Principal
 from archive_service.models import Aip, Component, EventType, Record
@@ -13,12 +13,11 @@ def note_component_read(
 ) -> None:
     """Notes that the principal was given a component's bytes."""
     with database.write() as session:
-        append_event(
+        record_event(
             session,
             EventType.RECORD_COMPONENT_READ,
-            subject_kind="record",
-            subject_id=record.id,
-            agency=record.archiving_agency,
+            record.id,
+            record.archiving_agency,
             agent=principal.agent,
             at=at,
             detail={"component_id": component.component_id, "sha256": component.declared_sha256},
@@ -28,12 +27,11 @@ def note_component_read(
 def note_package_read(database: Database, record: Record, aip: Aip, principal: Principal, *, at: datetime) -> None:
     """Notes that the principal was given a whole package."""
     with database.write() as session:
-        append_event(
+        record_event(
             session,
             EventType.RECORD_PACKAGE_READ,
-            subject_kind="record",
-            subject_id=record.id,
-            agency=record.archiving_agency,
+            record.id,
+            record.archiving_agency,
             agent=principal.agent,
             at=at,
             detail={"objid": aip.objid, "sha256": aip.sha256},

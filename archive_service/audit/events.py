@@ -67,6 +67,29 @@ def append_event(
     return event
 
 
+def record_event(
+    session: Session,
+    event_type: EventType,
+    record_id: UUID,
+    agency: str,
+    *,
+    agent: Agent,
+    at: datetime,
+    detail: dict[str, Any],
+) -> Event:
+    """Adds one event about a record; `agency` is the one that archives it. See `append_event`."""
+    return append_event(
+        session,
+        event_type,
+        subject_kind="record",
+        subject_id=record_id,
+        agency=agency,
+        agent=agent,
+        at=at,
+        detail=detail,
+    )
+
+
 def events_of(
     session: Session, subjects: Iterable[tuple[str, UUID | str]], *, after_seq: int = 0, limit: int = 200
 ) -> Sequence[Event]:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from archive_service import clock
 from archive_service.access import records as access
 from archive_service.access.content import StoredRange, component_range, stream
-from archive_service.audit import append_event
+from archive_service.audit import record_event
 from archive_service.copies.marks import CopyForm, CopyMarks
 from archive_service.copies.render import RenderedCopy, render_certified_copy
 from archive_service.digests import sha256
@@ -262,12 +262,11 @@ def _complete(
     copy.pdf_sha256 = rendered.digest.hex
     copy.pdf_size_bytes = rendered.size_bytes
     copy.store_key = key
-    append_event(
+    record_event(
         session,
         EventType.COPY_ISSUED,
-        subject_kind="record",
-        subject_id=copy.record_id,
-        agency=copy.agency,
+        copy.record_id,
+        copy.agency,
         agent=principal.agent,
         at=at,
         detail={
@@ -330,12 +329,11 @@ def cancel_copy(session: Session, copy_id: UUID, principal: Principal, *, reason
     if copy.cancelled_at is not None:
         return copy
     copy.cancelled_at, copy.cancel_reason = at, reason
-    append_event(
+    record_event(
         session,
         EventType.COPY_CANCELLED,
-        subject_kind="record",
-        subject_id=copy.record_id,
-        agency=copy.agency,
+        copy.record_id,
+        copy.agency,
         agent=principal.agent,
         at=at,
         detail={"copy_id": str(copy.id), "reason": reason},
