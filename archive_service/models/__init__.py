@@ -17,6 +17,17 @@ from archive_service.models.record import (
 )
 from archive_service.models.rendition import Rendition
 from archive_service.models.states import TRANSITIONS, EventType, State
+from archive_service.models.storage import (
+    Hold,
+    HoldRecord,
+    LocationState,
+    MovePurpose,
+    MoveState,
+    Reconciliation,
+    StorageDrift,
+    StorageLocation,
+    StorageMove,
+)
 from archive_service.models.submission import Component, Decision, SignatureVerdict, Submission, SubmissionFinding
 
 __all__ = [
@@ -34,13 +45,19 @@ __all__ = [
     "Event",
     "EventType",
     "FixityRun",
+    "Hold",
+    "HoldRecord",
     "Incident",
     "Job",
     "JobKind",
     "JobState",
+    "LocationState",
     "LogSeal",
     "LogTile",
+    "MovePurpose",
+    "MoveState",
     "Rebuild",
+    "Reconciliation",
     "Record",
     "RecordTerm",
     "Rendition",
@@ -53,6 +70,9 @@ __all__ = [
     "SetupLink",
     "SignatureVerdict",
     "State",
+    "StorageDrift",
+    "StorageLocation",
+    "StorageMove",
     "Submission",
     "SubmissionFinding",
 ]

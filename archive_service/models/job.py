@@ -35,6 +35,12 @@ class JobKind(StrEnum):
     REPAIR_COPY = "repair-copy"
     SEAL_LOG = "seal-log"
     MAKE_RENDITIONS = "make-renditions"
+    COPY_PACKAGE = "copy-package"
+    MOVE_COPIES = "move-copies"
+    APPLY_LOCKS = "apply-locks"
+    APPLY_HOLD = "apply-hold"
+    RECONCILE_STORAGE = "reconcile-storage"
+    KEEP_STORAGE = "keep-storage"
 
 
 class Job(Base):

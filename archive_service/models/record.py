@@ -91,7 +91,9 @@ class AipCopy(Base):
     read_back_sha256: Mapped[str] = mapped_column(String(64))
     verified_at: Mapped[datetime] = mapped_column(UtcDateTime)
     state: Mapped[str] = mapped_column(String(20), default="INTACT")
-    """INTACT, DAMAGED, MISSING as last seen."""
+    """INTACT, DAMAGED, MISSING as last seen; UNREAD after a rebuild; REMOVING and REMOVED where a retired location was emptied."""
+    locked_until: Mapped[date | None] = mapped_column(Date)
+    """Civil date at whose beginning the location's Object Lock ends, as last told to it; NULL = not known to be locked."""
 
 
 class RetentionAssignment(Base):

@@ -43,7 +43,7 @@ _PAGE: Final = 1000
 _STORED: Final = select(Submission.id).where(Submission.record_id.is_not(None))
 
 _OMITTED: Final[Mapping[type[Base], frozenset[str]]] = {
-    AipCopy: frozenset({"id", "verified_at", "version_id", "state"}),
+    AipCopy: frozenset({"id", "verified_at", "version_id", "state", "locked_until"}),
     Component: frozenset({"id"}),
     SubmissionFinding: frozenset({"id"}),
     SignatureVerdict: frozenset({"id"}),
