@@ -216,6 +216,14 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "unknown": N_("không rõ"),
             "not_declared": N_("chứng thư không nêu nơi tra cứu"),
         },
+        "trust_scheme": {
+            "public_service": N_("Chứng thực chuyên dùng công vụ"),
+            "national": N_("Chứng thực công cộng quốc gia"),
+            "foreign": N_("Nước ngoài được công nhận"),
+            "timestamp": N_("Dấu thời gian"),
+            "test": N_("Thử nghiệm"),
+            "default": N_("Mặc định"),
+        },
         "job_kind": {
             "check-submission": N_("Kiểm tra hồ sơ"),
             "store-submission": N_("Đóng gói và lưu"),

@@ -23,6 +23,7 @@ class AnchorBody(BaseModel):
         str, Field(max_length=60, description="public_service, national, foreign, timestamp or a name of your own.")
     ]
     effective_from: AwareDatetime | None = None
+    reason: Annotated[str, Field(max_length=1000, description="Why, for the record.")] = ""
 
 
 class Retirement(BaseModel):
@@ -36,12 +37,29 @@ class Retirement(BaseModel):
 def get_trust(service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
     """Lists every anchor, retired ones included, with the digest that checks pin."""
     listing, at = trust_anchors.list_anchors(service, principal), clock.now()
+    changes = trust_anchors.anchor_changes(service, principal)
     return {
         "digest": listing.store.digest,
         "recorded": listing.recorded,
         "unreadable": list(listing.store.unreadable),
-        "items": [trust_anchors.anchor_json(entry, at=at) for entry in listing.store.anchors],
+        "items": [
+            {
+                **trust_anchors.anchor_json(entry, at=at),
+                "changes": [_change(change) for change in changes.get(entry.sha256, ())],
+            }
+            for entry in listing.store.anchors
+        ],
         "next": None,
+    }
+
+
+def _change(change: trust_anchors.TrustChange) -> dict[str, Any]:
+    return {
+        "change": "added" if change.added else "retired",
+        "scheme": change.scheme,
+        "at": change.at.isoformat(),
+        "who": change.who,
+        "reason": change.reason,
     }
 
 
@@ -56,6 +74,7 @@ def post_trust(body: AnchorBody, service: ServiceDep, principal: PrincipalDep) -
         effective_from=body.effective_from,
         principal=principal,
         at=at,
+        reason=body.reason,
     )
     return {"items": [trust_anchors.anchor_json(entry, at=at) for entry in added]}
 

@@ -53,6 +53,7 @@ def trust_add(
     effective_from: Annotated[
         str | None, typer.Option(help="Tin cậy từ, ISO 8601 / trusted from; default always.")
     ] = None,
+    reason: Annotated[str, typer.Option(help="Lý do / reason, for the record.")] = "",
     data: DataOption = None,
 ) -> None:
     """Thêm chứng thư gốc / add anchors."""
@@ -65,6 +66,7 @@ def trust_add(
             effective_from=since,
             principal=operator_principal(),
             at=clock.unique_now(),
+            reason=reason,
         )
     for entry in added:
         typer.echo(f"Đã thêm / added: {entry.sha256} {entry.certificate.subject.human_friendly}")

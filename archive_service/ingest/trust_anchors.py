@@ -4,9 +4,9 @@ Anchors are files (signatures/trust.py); the database holds only the events. An 
 check pins the digest it used, so a store that was changed by hand is noticed: `recorded` is then false.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import select
@@ -22,6 +22,8 @@ from archive_service.signatures import trust
 from archive_service.signatures.trust import TrustAnchorEntry, TrustStore
 
 SUBJECT_KIND: Final = "trust-anchor"
+EXPIRY_WARNING: Final = timedelta(days=180)
+"""How long before its end an anchor's certificate is warned about: a successor takes months to be published and entered."""
 MAX_CERTIFICATE_BYTES: Final = trust.MAX_CERTIFICATE_FILE_BYTES
 _CHANGES: Final = (EventType.TRUST_ANCHOR_ADDED, EventType.TRUST_ANCHOR_RETIRED)
 
@@ -49,6 +51,48 @@ def list_anchors(service: Service, principal: Principal) -> TrustListing:
         return TrustListing(store=store, recorded=_recorded_digest(session) == store.digest)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustChange:
+    """One recorded change of one anchor."""
+
+    sha256: str
+    added: bool
+    """True for adding, False for retiring."""
+    scheme: str
+    at: datetime
+    who: str
+    reason: str
+
+
+def anchor_changes(service: Service, principal: Principal) -> Mapping[str, Sequence[TrustChange]]:
+    """Returns who added and retired each anchor and why, by its fingerprint, oldest first.
+
+    Raises:
+        NotPermitted: the principal may neither manage nor audit.
+    """
+    if not principal.may(Permission.TRUST_MANAGE):
+        principal.require(Permission.AUDIT_READ)
+    found: dict[str, list[TrustChange]] = {}
+    with service.database.read() as session:
+        query = select(Event).where(Event.subject_kind == SUBJECT_KIND, Event.type.in_(_CHANGES)).order_by(Event.seq)
+        for event in session.scalars(query):
+            change = TrustChange(
+                sha256=event.subject_id,
+                added=event.type is EventType.TRUST_ANCHOR_ADDED,
+                scheme=str(event.detail.get("scheme", "")),
+                at=event.at,
+                who=event.agent_name,
+                reason=str(event.detail.get("reason") or ""),
+            )
+            found.setdefault(event.subject_id, []).append(change)
+    return found
+
+
+def expires_soon(entry: TrustAnchorEntry, *, at: datetime) -> bool:
+    """Returns whether a trusted anchor's certificate has ended or ends within `EXPIRY_WARNING`."""
+    return entry.effective_at(at) and entry.certificate.not_valid_after < at + EXPIRY_WARNING
+
+
 def _recorded_digest(session: Session) -> str:
     last = select(Event.detail).where(Event.type.in_(_CHANGES)).order_by(Event.seq.desc()).limit(1)
     detail = session.scalar(last)
@@ -63,8 +107,18 @@ def add_anchors(
     effective_from: datetime | None,
     principal: Principal,
     at: datetime,
+    reason: str = "",
 ) -> Sequence[TrustAnchorEntry]:
     """Adds the certificates of a PEM or DER file as anchors of a scheme.
+
+    Args:
+        service: The parts of this process.
+        content: One certificate or a PEM bundle.
+        scheme: Under which scheme they are trusted.
+        effective_from: From when on; None for always.
+        principal: Who does it.
+        at: Now.
+        reason: Why, for the record.
 
     Raises:
         NotPermitted: the principal may not manage trust.
@@ -83,7 +137,9 @@ def add_anchors(
         except ConfigurationInvalid as exc:
             raise BadRequest(exc.message, problems=[{"location": "certificate", "reason": exc.message}]) from exc
         for entry in added:
-            _record(session, service, EventType.TRUST_ANCHOR_ADDED, entry, before, principal, at=at)
+            _record(
+                session, service, EventType.TRUST_ANCHOR_ADDED, entry, before, principal, at=at, reason=reason.strip()
+            )
     return added
 
 
@@ -134,13 +190,14 @@ def _record(
     principal: Principal,
     *,
     at: datetime,
+    reason: str = "",
 ) -> None:
     detail = {
         "scheme": entry.scheme,
         "subject": entry.certificate.subject.human_friendly,
         "effective_from": entry.effective_from.isoformat() if entry.effective_from else None,
         "retired_at": entry.retired_at.isoformat() if entry.retired_at else None,
-        "reason": entry.reason,
+        "reason": reason or entry.reason,
         "digest_before": before,
         "digest": trust_in_force(service.settings).digest,
     }
@@ -171,4 +228,5 @@ def anchor_json(entry: TrustAnchorEntry, *, at: datetime) -> dict[str, Any]:
         "retired_at": entry.retired_at.isoformat() if entry.retired_at else None,
         "reason": entry.reason,
         "trusted": entry.effective_at(at),
+        "expires_soon": expires_soon(entry, at=at),
     }

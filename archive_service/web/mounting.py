@@ -4,7 +4,16 @@ from collections.abc import Mapping
 
 from fastapi import FastAPI
 
-from archive_service.web import assets, copy_pages, home, operation_pages, queue, record_pages, session_pages
+from archive_service.web import (
+    assets,
+    copy_pages,
+    home,
+    operation_pages,
+    queue,
+    record_pages,
+    session_pages,
+    trust_pages,
+)
 from archive_service.web.failures import add_error_pages
 
 
@@ -15,6 +24,6 @@ def add_pages(app: FastAPI, headers: Mapping[str, str]) -> None:
         app: The application.
         headers: Security headers that every answer carries.
     """
-    for module in (assets, session_pages, home, queue, record_pages, copy_pages, operation_pages):
+    for module in (assets, session_pages, home, queue, record_pages, copy_pages, operation_pages, trust_pages):
         app.include_router(module.router)
     add_error_pages(app, headers)
