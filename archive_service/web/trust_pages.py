@@ -32,6 +32,8 @@ class AnchorLine:
     """One anchor as the page shows it."""
 
     facts: Mapping[str, Any]
+    name: str
+    """What people call the authority: the last common name of its subject, else the whole subject."""
     not_before: datetime
     not_after: datetime
     effective_from: datetime | None
@@ -74,6 +76,7 @@ def _line(entry: TrustAnchorEntry, changes: Sequence[TrustChange], *, at: dateti
     retired = entry.retired_at is not None and entry.retired_at <= at
     return AnchorLine(
         facts=trust_anchors.anchor_json(entry, at=at),
+        name=_name(entry),
         not_before=entry.certificate.not_valid_before,
         not_after=not_after,
         effective_from=entry.effective_from,
@@ -86,10 +89,16 @@ def _line(entry: TrustAnchorEntry, changes: Sequence[TrustChange], *, at: dateti
     )
 
 
+def _name(entry: TrustAnchorEntry) -> str:
+    subject = entry.certificate.subject
+    named = subject.native.get("common_name") or subject.human_friendly
+    return str(named[-1] if isinstance(named, list) else named)
+
+
 def _by_scheme(lines: Sequence[AnchorLine]) -> list[tuple[str, list[AnchorLine]]]:
     """Returns the known schemes in their order, empty ones too (nobody trusted is a fact to see), then the operator's own."""
     found: dict[str, list[AnchorLine]] = {scheme: [] for scheme in SCHEMES}
-    for line in sorted(lines, key=lambda line: (line.status == "retired", str(line.facts["subject"]))):
+    for line in sorted(lines, key=lambda line: (line.status == "retired", line.name)):
         found.setdefault(line.facts["scheme"], []).append(line)
     return list(found.items())
 
@@ -120,7 +129,7 @@ def post_anchor(
     except ArchiveError as exc:
         return _refused(response, visitor, exc)
     text = i18n.translate(N_("Đã thêm %(n)s chứng thư gốc."), visitor.language) % {"n": len(added)}
-    names = tuple(entry.certificate.subject.human_friendly for entry in added)
+    names = tuple(_name(entry) for entry in added)
     put_flash(response, visitor, Flash(tone=Tone.GOOD, text=text, details=names))
     return response
 
@@ -137,7 +146,7 @@ def post_retire(sha256: str, visitor: MemberSenderDep, reason: Reason = "") -> R
     except ArchiveError as exc:
         return _refused(response, visitor, exc)
     text = i18n.translate(N_("Đã thôi tin cậy chứng thư gốc."), visitor.language)
-    put_flash(response, visitor, Flash(tone=Tone.GOOD, text=text, details=(entry.certificate.subject.human_friendly,)))
+    put_flash(response, visitor, Flash(tone=Tone.GOOD, text=text, details=(_name(entry),)))
     return response
 
 

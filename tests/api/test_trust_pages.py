@@ -121,8 +121,8 @@ def test_an_anchor_near_its_end_is_warned_about(
     archive: Archive,
     world: World,
     left: timedelta,
-    warned: bool,
-    badge: str | None,  # noqa: FBT001 - a test's parameter
+    warned: bool,  # noqa: FBT001 - a test's parameter
+    badge: str | None,
 ) -> None:
     end = clock.now() + left
     party = world.make(f"Gốc {left.days}", None, authority=True, days=(datetime(2016, 1, 1, tzinfo=UTC), end))
