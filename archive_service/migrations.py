@@ -7,6 +7,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from archive_service.db import Database
@@ -22,8 +23,20 @@ def upgrade(database: Database) -> str:
     with database.engine.begin() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-        command.upgrade(_config(connection), "head")
+        upgrade_connection(connection, "head")
     return head_revision()
+
+
+def upgrade_connection(connection: Connection, revision: str) -> None:
+    """Brings a database to a revision, in the caller's transaction.
+
+    Raises:
+        ConfigurationInvalid: this program knows no such revision.
+    """
+    try:
+        command.upgrade(_config(connection), revision)
+    except CommandError as exc:
+        raise ConfigurationInvalid(f"schema revision {revision} is not known to this version: {exc}") from exc
 
 
 def head_revision() -> str:
