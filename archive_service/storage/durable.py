@@ -47,8 +47,8 @@ _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 _KNOWN_DURABLE_MAX: Final = 100_000
-"""Bound of the memory of folders already flushed by this process: about 20 MB at worst."""
-_known_durable: set[Path] = set()
+"""Bound of the memory of folders whose place in their parent this process has flushed: about 20 MB at worst."""
+_known_durable: set[str] = set()
 _known_durable_lock = threading.Lock()
 
 
@@ -84,23 +84,37 @@ def safe_join(root: Path, relative: str) -> Path:
     parts = relative.split("/")
     if "\0" in relative or "\\" in relative or any(part in {"", ".", ".."} for part in parts):
         raise UnsafeKey(f"path {relative!r} is not allowed")
-    folder = root
+    folder = os.fspath(root)
     for part in parts[:-1]:
-        folder /= part
+        folder = f"{folder}/{part}"
         with os_errors("look at", part):
-            linked = folder.is_symlink()
-        if linked:
+            status = status_if_any(folder)
+        if status is None:  # nor is there anything below it
+            break
+        if stat.S_ISLNK(status.st_mode):
             raise UnsafeKey(f"path {relative!r} leads through the symbolic link {part!r}")
-    return folder / parts[-1]
+    return root / relative
 
 
-def sync_directory(directory: Path) -> None:
+def status_if_any(path: str | Path) -> os.stat_result | None:
+    """Returns the status of what stands under `path`, a symbolic link not followed; None when there is nothing.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    try:
+        return os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def sync_directory(directory: str | Path) -> None:
     """Makes the entries of a folder durable.
 
     Raises:
         StoreUnavailable: the flush failed.
     """
-    with os_errors("flush folder", directory.name):
+    with os_errors("flush folder", os.path.basename(directory)):
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
@@ -112,30 +126,47 @@ def make_directories(directory: Path, *, root: Path | None = None) -> None:
     """Makes `directory` and its missing parents, each durable in its parent.
 
     A folder that exists already may have been made a moment ago by another process that has not flushed it yet. With
-    `root` every folder from `root` down is therefore flushed once per process, so that what is published below cannot
-    lose its path.
+    `root` the place of every folder below `root` in its parent is therefore flushed once per process, so that what is
+    published there cannot lose its path.
 
     Raises:
         StoreUnavailable: a folder could not be made or flushed.
     """
+    wanted = os.fspath(directory)
     missing = []
-    current = directory
+    current = wanted
     with os_errors("look at folder", directory.name):
-        while not current.is_dir():
+        while not _is_folder(current):
             missing.append(current)
-            current = current.parent
+            current = os.path.dirname(current) or os.curdir
+    if not missing and wanted in _known_durable:
+        return
     for folder in reversed(missing):
-        with os_errors("make folder", folder.name), suppress(FileExistsError):  # another writer was faster
-            folder.mkdir(mode=DIRECTORY_MODE)
-    to_flush = {folder.parent for folder in missing}
+        with os_errors("make folder", os.path.basename(folder)), suppress(FileExistsError):  # another writer was faster
+            os.mkdir(folder, DIRECTORY_MODE)
+    unflushed = set(missing)
     if root is not None:
-        to_flush |= {parent for parent in directory.parents if parent.is_relative_to(root)} - _known_durable
-    for folder in sorted(to_flush, key=lambda path: len(path.parts)):
-        sync_directory(folder)
+        unflushed |= set(_below(os.fspath(root), wanted)) - _known_durable
+    for parent in sorted({os.path.dirname(folder) or os.curdir for folder in unflushed}, key=len):
+        sync_directory(parent)
     with _known_durable_lock:
-        if len(_known_durable) + len(to_flush) > _KNOWN_DURABLE_MAX:
+        if len(_known_durable) + len(unflushed) > _KNOWN_DURABLE_MAX:
             _known_durable.clear()
-        _known_durable.update(to_flush)
+        _known_durable.update(unflushed)
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _below(root: str, folder: str) -> Iterator[str]:
+    """Yields `folder` and its parents up to, and without, `root`."""
+    while folder.startswith(f"{root}/"):
+        yield folder
+        folder = os.path.dirname(folder)
 
 
 class _TemporaryFile(io.FileIO):
@@ -157,14 +188,15 @@ class _TemporaryFile(io.FileIO):
             return super().tell()
 
 
-def _open_temporary(directory: Path) -> tuple[Path, BinaryIO]:
+def _open_temporary(directory: Path) -> tuple[str, BinaryIO]:
     """Returns a new temporary in `directory`; its name is random, so a leftover of a crash never stands in the way."""
-    path = directory / f"{TEMPORARY_PREFIX}{secrets.token_hex(16)}"
+    path = f"{directory}/{TEMPORARY_PREFIX}{secrets.token_hex(16)}"
     with os_errors("make temporary file in", directory.name):
         try:
             return path, io.BufferedRandom(_TemporaryFile(path, "x+b", opener=_private), buffer_size=BUFFER_BYTES)
         except OSError:
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(path)
             raise
 
 
@@ -232,7 +264,7 @@ class DurableFile:
 
     def _publish(self) -> None:
         if self._replace:
-            self._temporary.replace(self.target)
+            os.replace(self._temporary, self.target)
             self._finished = True
             return
         try:
@@ -248,7 +280,7 @@ class DurableFile:
         with suppress(OSError, ArchiveError):  # closing flushes what is left; it is being thrown away
             self.file.close()
         with suppress(OSError):  # left for `sweep_temporaries`
-            self._temporary.unlink()
+            os.unlink(self._temporary)
 
 
 @contextmanager
@@ -294,10 +326,10 @@ def remove_flat_folder(folder: Path) -> None:
         StoreUnavailable: something in it is a folder, could not be removed, or appeared meanwhile; repeat.
     """
     with os_errors("remove", folder.name), suppress(FileNotFoundError):
-        for entry in folder.iterdir():
+        for name in os.listdir(folder):
             with suppress(FileNotFoundError):  # another remover was faster
-                entry.unlink()
-        folder.rmdir()
+                os.unlink(f"{folder}/{name}")
+        os.rmdir(folder)
     sync_directory(folder.parent)
 
 

@@ -118,10 +118,10 @@ class FilesystemStore:
         """See `Store.put`. The lock is written before the object becomes visible, so it is never there unlocked."""
         target = self._object_path(key)
         with durable.os_errors("look for", key):
-            present = os.path.lexists(target)
-            if target.is_dir():
-                raise UnsafeKey(f"{key} is the beginning of other keys at {self._name}")
-        if not present:
+            present = durable.status_if_any(target)
+        if present is not None and stat.S_ISDIR(present.st_mode):
+            raise UnsafeKey(f"{key} is the beginning of other keys at {self._name}")
+        if present is None:
             with durable.DurableFile(target, mode=durable.OBJECT_MODE, root=self._objects) as writing:
                 announced = AnnouncedSource(key, source, expected=expected, size_bytes=size_bytes)
                 for chunk in announced.chunks():
@@ -130,11 +130,33 @@ class FilesystemStore:
                 self._retain(key, retain_until)
                 with suppress(Conflict):  # another writer was faster: compared below
                     writing.commit(drop_cache=True)
-                    return replace(self._status(key), sha256=expected)
+                    with self._missing(key):
+                        return _stored_object(key, target, sha256=expected)
         try:
             return self._existing(key, expected=expected, size_bytes=size_bytes, retain_until=retain_until)
         except StoredObjectMissing as exc:
             raise StoreUnavailable(f"{self._name}: {key} was there a moment ago and is not now; try again") from exc
+
+    def supersede(
+        self,
+        key: StoreKey,
+        source: BinaryIO,
+        *,
+        expected: Digest,
+        size_bytes: int,
+        retain_until: datetime | None = None,
+    ) -> StoredObject:
+        """See `Store.supersede`: one rename, the lock file stays as it is or is extended."""
+        target = self._object_path(key)
+        self._status(key)
+        with durable.DurableFile(target, mode=durable.OBJECT_MODE, root=self._objects, replace=True) as writing:
+            announced = AnnouncedSource(key, source, expected=expected, size_bytes=size_bytes)
+            for chunk in announced.chunks():
+                writing.file.write(chunk)
+            announced.require_as_announced()
+            self._retain(key, retain_until)
+            writing.commit(drop_cache=True)
+        return replace(self._status(key), sha256=expected)
 
     def _existing(
         self, key: StoreKey, *, expected: Digest, size_bytes: int, retain_until: datetime | None
@@ -147,7 +169,8 @@ class FilesystemStore:
         durable.make_directories(target.parent, root=self._objects)
         durable.sync_directory(target.parent)
         self._retain(key, retain_until)
-        return replace(self._status(key), sha256=expected)
+        with self._missing(key):
+            return _stored_object(key, target, sha256=expected)
 
     def open(
         self, key: StoreKey, *, offset: int = 0, length: int | None = None, version_id: str | None = None
@@ -172,6 +195,10 @@ class FilesystemStore:
         """See `Store.list`. The order is that of the folders, fan-out included."""
         after = self._object_path(start_after).relative_to(self._objects).parts if start_after else ()
         yield from self._walk(self._objects, "", prefix, after)
+
+    def inventory(self, prefix: str = "", *, start_after: StoreKey | None = None) -> Iterator[StoredObject]:
+        """See `Store.inventory`: without versions the same as `list`."""
+        return self.list(prefix, start_after=start_after)
 
     def versions(self, key: StoreKey) -> tuple[StoredObject, ...]:
         """See `Store.versions`: one or none."""
@@ -381,15 +408,15 @@ def _content_if_any(path: Path) -> bytes | None:
         return None
 
 
-def _stored_object(key: StoreKey, path: Path) -> StoredObject:
-    status = path.lstat()
+def _stored_object(key: StoreKey, path: Path, *, sha256: Digest | None = None) -> StoredObject:
+    status = os.lstat(path)
     if not stat.S_ISREG(status.st_mode):
         raise FileNotFoundError(errno.ENOENT, "not a regular file", key)
     return StoredObject(
         key=key,
         size_bytes=status.st_size,
         version_id=None,
-        sha256=None,
+        sha256=sha256,
         modified_at=durable.modified_at(status),
     )
 
