@@ -95,7 +95,9 @@ class StoredObject:
     modified_at: datetime
     """When the location took it in, by the location's own clock."""
     delete_marker: bool = False
-    """Not bytes but a mark that hides the versions below it; only `versions` reports these."""
+    """Not bytes but a mark that hides the versions below it; only `versions` and `inventory` report these."""
+    newest: bool = True
+    """Whether a reader that names no version gets this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +146,26 @@ class Store(Protocol):
             StoreFull: no room; nothing was stored.
         """
 
+    def supersede(
+        self,
+        key: StoreKey,
+        source: BinaryIO,
+        *,
+        expected: Digest,
+        size_bytes: int,
+        retain_until: datetime | None = None,
+    ) -> StoredObject:
+        """Puts good bytes in the place of damaged ones that are locked and so cannot be deleted; for repair only.
+
+        With versions: a new version, locked from its first moment; the damaged one stays below it for as long as it is
+        locked. Without: the bytes are replaced in one step and the lock stays on them. The caller has just read the
+        present bytes, found them damaged and put them aside. Repeating it is harmless: one version more of the same bytes.
+
+        Raises:
+            DigestMismatch: `source` has another digest or size than expected; nothing was stored.
+            StoredObjectMissing: nothing is there to supersede: use `put`.
+        """
+
     def open(
         self, key: StoreKey, *, offset: int = 0, length: int | None = None, version_id: str | None = None
     ) -> BinaryIO:
@@ -170,6 +192,12 @@ class Store(Protocol):
         The order is the location's own and does not change; `start_after` continues after that key in it. Nothing that
         was there all the time is left out; a server may give a key near `start_after` once more. Objects written or
         deleted meanwhile may or may not appear. Unfinished writes never do.
+        """
+
+    def inventory(self, prefix: str = "", *, start_after: StoreKey | None = None) -> Iterator[StoredObject]:
+        """Yields every version of every object whose key starts with `prefix`, delete markers too, in bounded memory.
+
+        All that belongs to one key comes together. Otherwise as `list`.
         """
 
     def versions(self, key: StoreKey) -> tuple[StoredObject, ...]:

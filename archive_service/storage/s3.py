@@ -20,7 +20,7 @@ import hashlib
 import io
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -67,7 +67,7 @@ from archive_service.storage.s3_errors import (
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.literals import ObjectLockRetentionModeType
-    from mypy_boto3_s3.type_defs import ObjectLockRetentionTypeDef
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef, ObjectLockRetentionTypeDef
 
     from archive_service.storage.locations import LocationSpec
 
@@ -81,6 +81,7 @@ SHA256_METADATA: Final = "sha256"
 _Arguments = dict[str, Any]
 """Arguments of a boto3 call: put together here, checked by boto3 against its own service model."""
 
+_CREATE_ONLY: Final[_Arguments] = {"IfNoneMatch": "*"}
 _Sent = list[_Arguments]
 """The parts of an upload, as completing it wants them."""
 
@@ -143,18 +144,46 @@ class S3Store:
         retain_until: datetime | None = None,
     ) -> StoredObject:
         """See `Store.put`."""
-        target = self._target(key, None)
         settings = self._settings(expected, retain_until)
         if not self._is_there(key):
             announced = AnnouncedSource(key, source, expected=expected, size_bytes=size_bytes)
-            send = self._put_whole if size_bytes <= PART_MIN_BYTES else self._put_parts
-            written, version_id = send(key, announced, target, settings)
+            written, version_id = self._send(key, announced, settings, _CREATE_ONLY)
             if written:
                 return replace(self.stat(key, version_id=version_id), sha256=expected)
         try:
             return self._existing(key, expected=expected, size_bytes=size_bytes, retain_until=retain_until)
         except StoredObjectMissing as exc:
             raise StoreUnavailable(f"{self.name}: {key} was there a moment ago and is not now; try again") from exc
+
+    def supersede(
+        self,
+        key: StoreKey,
+        source: BinaryIO,
+        *,
+        expected: Digest,
+        size_bytes: int,
+        retain_until: datetime | None = None,
+    ) -> StoredObject:
+        """See `Store.supersede`. The one write that is not create-only; where versions are kept it destroys nothing.
+
+        Raises:
+            ConfigurationInvalid: the bucket keeps no versions, so it would destroy what is there.
+        """
+        if not self.capabilities.versioned:
+            raise ConfigurationInvalid(f"storage location {self.name} keeps no versions: nothing is written over {key}")
+        if not any(not each.delete_marker for each in self.versions(key)):
+            raise StoredObjectMissing(f"{self.name} holds nothing under {key}")
+        settings = self._settings(expected, retain_until)
+        announced = AnnouncedSource(key, source, expected=expected, size_bytes=size_bytes)
+        _written, version_id = self._send(key, announced, settings, {})
+        return replace(self.stat(key, version_id=version_id), sha256=expected)
+
+    def _send(
+        self, key: StoreKey, announced: AnnouncedSource, settings: _Arguments, condition: _Arguments
+    ) -> tuple[bool, str | None]:
+        """Returns whether the bytes were written (else the key exists, under the condition) and as which version."""
+        send = self._put_whole if announced.size_bytes <= PART_MIN_BYTES else self._put_parts
+        return send(key, announced, settings, condition)
 
     def _is_there(self, key: StoreKey) -> bool:
         try:
@@ -174,17 +203,16 @@ class S3Store:
         return settings
 
     def _put_whole(
-        self, key: StoreKey, announced: AnnouncedSource, target: _Arguments, settings: _Arguments
+        self, key: StoreKey, announced: AnnouncedSource, settings: _Arguments, condition: _Arguments
     ) -> tuple[bool, str | None]:
-        """Sends a small object in one request; returns whether it was written (else the key exists) and its version."""
+        """Sends a small object in one request."""
+        target = self._target(key, None)
         body = b"".join(announced.chunks())
         announced.require_as_announced()
         checksum = _sha256_base64(body)
         with self._errors(f"write {key}"):
             try:
-                answer = self._client.put_object(
-                    Body=body, ChecksumSHA256=checksum, IfNoneMatch="*", **target, **settings
-                )
+                answer = self._client.put_object(Body=body, ChecksumSHA256=checksum, **condition, **target, **settings)
             except boto_errors.ClientError as exc:
                 if _code(exc) in EXISTS_CODES:
                     return False, None
@@ -192,9 +220,10 @@ class S3Store:
         return True, answer.get("VersionId")
 
     def _put_parts(
-        self, key: StoreKey, announced: AnnouncedSource, target: _Arguments, settings: _Arguments
+        self, key: StoreKey, announced: AnnouncedSource, settings: _Arguments, condition: _Arguments
     ) -> tuple[bool, str | None]:
-        """Sends a large object in parts and completes it only when all of it is right; answers as `_put_whole`."""
+        """Sends a large object in parts and completes it only when all of it is right."""
+        target = self._target(key, None)
         with self._errors(f"write {key}"):
             begun = self._client.create_multipart_upload(ChecksumAlgorithm="SHA256", **target, **settings)
         upload = {**target, "UploadId": begun["UploadId"]}
@@ -208,17 +237,19 @@ class S3Store:
                 sent.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum})
             announced.require_as_announced()
             with self._errors(f"complete {key}"):
-                return self._complete(key, upload, sent)
+                return self._complete(key, upload, sent, condition)
         except BaseException:
             self._abort(key, upload)
             raise
 
-    def _complete(self, key: StoreKey, upload: _Arguments, sent: _Sent) -> tuple[bool, str | None]:
+    def _complete(
+        self, key: StoreKey, upload: _Arguments, sent: _Sent, condition: _Arguments
+    ) -> tuple[bool, str | None]:
         parts: Any = {"Parts": sent}  # the stubs want their own dict class
         try:
-            answer = self._client.complete_multipart_upload(IfNoneMatch="*", MultipartUpload=parts, **upload)
+            answer = self._client.complete_multipart_upload(MultipartUpload=parts, **condition, **upload)
         except boto_errors.ClientError as exc:
-            if _code(exc) not in EXISTS_CODES | UPLOAD_GONE_CODES:
+            if not condition or _code(exc) not in EXISTS_CODES | UPLOAD_GONE_CODES:
                 raise
             self._abort(key, upload)
             return False, None
@@ -276,15 +307,7 @@ class S3Store:
 
     def stat(self, key: StoreKey, *, version_id: str | None = None) -> StoredObject:
         """See `Store.stat`. A bare 404 is taken for a missing key only when the bucket answers."""
-        target = self._target(key, version_id)
-        with self._errors(f"look at {key}"):
-            try:
-                head = self._client.head_object(**target)
-            except boto_errors.ClientError as exc:
-                if _code(exc) not in BARE_MISSING_CODES:
-                    raise
-                self._require_bucket()
-                raise StoredObjectMissing(f"{self.name} holds nothing under {key}") from exc
+        head = self._head(key, version_id)
         recorded = head["Metadata"].get(SHA256_METADATA)
         return StoredObject(
             key=key,
@@ -293,6 +316,17 @@ class S3Store:
             sha256=_recorded_digest(recorded),
             modified_at=head["LastModified"].astimezone(UTC),
         )
+
+    def _head(self, key: StoreKey, version_id: str | None) -> "HeadObjectOutputTypeDef":
+        target = self._target(key, version_id)
+        with self._errors(f"look at {key}"):
+            try:
+                return self._client.head_object(**target)
+            except boto_errors.ClientError as exc:
+                if _code(exc) not in BARE_MISSING_CODES:
+                    raise
+                self._require_bucket()
+                raise StoredObjectMissing(f"{self.name} holds nothing under {key}") from exc
 
     def list(self, prefix: str = "", *, start_after: StoreKey | None = None) -> Iterator[StoredObject]:
         """See `Store.list`. The order is S3's; version ids and digests are not part of a listing: `stat` gives them."""
@@ -314,28 +348,55 @@ class S3Store:
                     modified_at=entry["LastModified"].astimezone(UTC),
                 )
 
+    def inventory(self, prefix: str = "", *, start_after: StoreKey | None = None) -> Iterator[StoredObject]:
+        """See `Store.inventory`. Digests are not part of a listing."""
+        after = {} if start_after is None else {"KeyMarker": self._full(start_after)}
+        return self._all_versions(self._spec.prefix + prefix, after)
+
     def versions(self, key: StoreKey) -> tuple[StoredObject, ...]:
         """See `Store.versions`. Newest first, delete markers last."""
-        full = self._full(key)
-        found, markers = [], []
-        with self._errors(f"list versions of {key}"):
-            for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=full):
-                entries = page.get("Versions", [])
-                found += [_listed(key, entry, entry["Size"]) for entry in entries if entry["Key"] == full]
-                marks = page.get("DeleteMarkers", [])
-                markers += [replace(_listed(key, m, 0), delete_marker=True) for m in marks if m["Key"] == full]
-                if any(entry["Key"] != full for entry in (*entries, *marks)):  # sorted: the exact key comes first
-                    break
-        return (*found, *markers)
+        found: list[StoredObject] = []
+        for each in self._all_versions(self._full(key), {}):
+            if each.key != key:  # sorted: the exact key comes first
+                break
+            found.append(each)
+        return tuple(sorted(found, key=lambda each: each.delete_marker))
+
+    def _all_versions(self, prefix: str, after: _Arguments) -> Iterator[StoredObject]:
+        """Yields versions and delete markers page by page, in the order of keys and what belongs to one together."""
+        pages = iter(
+            self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=prefix, **after)
+        )
+        while True:
+            with self._errors(f"list versions of {prefix}"):
+                page = next(pages, None)
+            if page is None:
+                return
+            found = [self._listed(entry, entry["Size"]) for entry in page.get("Versions", [])]
+            found += [replace(self._listed(mark, 0), delete_marker=True) for mark in page.get("DeleteMarkers", [])]
+            yield from sorted(found, key=lambda each: each.key)
+
+    def _listed(self, entry: Any, size_bytes: int) -> StoredObject:  # a row of list_object_versions
+        return StoredObject(
+            key=StoreKey(entry["Key"].removeprefix(self._spec.prefix)),
+            size_bytes=size_bytes,
+            version_id=entry["VersionId"],
+            sha256=None,
+            modified_at=entry["LastModified"].astimezone(UTC),
+            newest=entry["IsLatest"],
+        )
 
     # -- locks
 
     def lock(self, key: StoreKey, *, version_id: str | None = None) -> ObjectLock:
-        """See `Store.lock`. Asked explicitly: HEAD leaves locks out when the credentials may not see them."""
+        """See `Store.lock`. HEAD leaves locks out when the credentials may not see them: what it lacks is asked for."""
+        head: Mapping[str, Any] = self._head(key, version_id)  # the stubs say that locks are always told
         if not self.capabilities.legal_hold:
-            self.stat(key, version_id=version_id)
             return ObjectLock(retain_until=None, legal_hold=False)
-        _mode, until = self._retention(key, version_id)
+        until, told = head.get("ObjectLockRetainUntilDate"), head.get("ObjectLockLegalHoldStatus")
+        if until is not None and told is not None:
+            return ObjectLock(retain_until=until.astimezone(UTC), legal_hold=told == "ON")
+        _mode, kept = self._retention(key, version_id)
         with self._errors(f"look at the hold of {key}"):
             try:
                 hold = (
@@ -346,7 +407,7 @@ class S3Store:
                 if _code(exc) not in NO_LOCK_CODES:
                     raise
                 hold = False
-        return ObjectLock(retain_until=until, legal_hold=hold)
+        return ObjectLock(retain_until=kept, legal_hold=hold)
 
     def retain_until(self, key: StoreKey, until: datetime, version_id: str | None = None) -> None:
         """See `Store.retain_until`. Never from COMPLIANCE back to GOVERNANCE."""
@@ -512,16 +573,6 @@ def _port_error(message: str, exc: boto_errors.ClientError) -> ArchiveError:
 
 def _code(exc: boto_errors.ClientError) -> str:
     return str(exc.response.get("Error", {}).get("Code", ""))
-
-
-def _listed(key: StoreKey, entry: Any, size_bytes: int) -> StoredObject:  # a row of list_object_versions
-    return StoredObject(
-        key=key,
-        size_bytes=size_bytes,
-        version_id=entry["VersionId"],
-        sha256=None,
-        modified_at=entry["LastModified"].astimezone(UTC),
-    )
 
 
 def _recorded_digest(text: str | None) -> Digest | None:

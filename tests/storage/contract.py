@@ -366,6 +366,54 @@ class StoreContract:
         store.delete(key, version_id="0" * 32, disposition=DISPOSITION)
         assert check(store, key, content()).outcome is ReadBackOutcome.INTACT
 
+    # -- what is damaged and locked
+
+    @WRITTEN_SIZES
+    def test_locked_bytes_can_be_superseded_and_stay_locked(self, store: Store, size_bytes: int) -> None:
+        if not store.capabilities.immutable_until:
+            return
+        key, bad, good = fresh_key(), content(size_bytes, seed=2), content(size_bytes)
+        until = clock.now().replace(microsecond=0) + timedelta(hours=1)
+        damaged = put(store, key, bad, retain_until=until)
+        stored = store.supersede(
+            key, good.source(), expected=good.digest, size_bytes=good.size_bytes, retain_until=until
+        )
+        assert check(store, key, good, version_id=stored.version_id).outcome is ReadBackOutcome.INTACT
+        assert check(store, key, good).outcome is ReadBackOutcome.INTACT
+        assert store.lock(key).retain_until == until
+        with pytest.raises(Retained):
+            _delete(store, stored)
+        if store.capabilities.versioned:
+            assert check(store, key, bad, version_id=damaged.version_id).outcome is ReadBackOutcome.INTACT
+            assert [each.newest for each in store.versions(key)] == [True, False]
+
+    def test_superseding_by_wrong_bytes_or_of_nothing_changes_nothing(self, store: Store) -> None:
+        key, what = fresh_key(), content()
+        if not store.capabilities.immutable_until:
+            return
+        with pytest.raises(StoredObjectMissing):
+            store.supersede(key, what.source(), expected=what.digest, size_bytes=what.size_bytes)
+        put(store, key, what)
+        with pytest.raises(DigestMismatch):
+            store.supersede(key, content(seed=2).source(), expected=content(seed=3).digest, size_bytes=what.size_bytes)
+        assert check(store, key, what).outcome is ReadBackOutcome.INTACT
+        assert len(store.versions(key)) == 1
+
+    def test_the_inventory_has_every_version_once_and_continues(self, store: Store) -> None:
+        base = fresh_key("x").removesuffix("/x")
+        keys = [store_key(f"{base}/{name}") for name in ("1", "2/a", "2/b", "3")]
+        for number, key in enumerate(keys):
+            put(store, key, content(10 + number))
+        if store.capabilities.versioned:
+            good = content(11, seed=5)
+            store.supersede(keys[1], good.source(), expected=good.digest, size_bytes=11)
+        found = list(store.inventory(f"{base}/"))
+        assert len(found) == len({(each.key, each.version_id) for each in found}) == 4 + store.capabilities.versioned
+        assert [each.key for each in found if each.newest] == [each.key for each in store.list(f"{base}/")]
+        for number, each in enumerate(found):
+            rest = {later.key for later in store.inventory(f"{base}/", start_after=each.key)}
+            assert rest >= {later.key for later in found[number + 1 :]} - {each.key}
+
     # -- keys and leftovers
 
     @pytest.mark.parametrize(
