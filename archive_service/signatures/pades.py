@@ -27,6 +27,7 @@ from pyhanko.sign.validation.status import SignatureCoverageLevel
 
 from archive_service.signatures import certificates as names
 from archive_service.signatures import cms as cms_signatures
+from archive_service.signatures import pdf_structure
 from archive_service.signatures.assessment import Signed, assess, indication_of, unreadable
 from archive_service.signatures.chain import Circumstances, Purpose
 from archive_service.signatures.cms import UNREADABLE, could_not
@@ -170,13 +171,26 @@ def _examine(entry: _Found, reader: PdfFileReader, stream: BinaryIO) -> None:
         analysed: Any = embedded  # pyHanko leaves this method untyped
         analysed.compute_integrity_info()
         entry.changes = _changes(embedded, entry.reasons)
-        if entry.coverage is not SignatureCoverageLevel.ENTIRE_FILE and _unaccounted_tail(embedded, reader, stream):
-            entry.changes = ChangesAfterSigning.SUSPICIOUS
-            entry.reasons.append(Reason(code="BYTES_AFTER_END"))
+        _examine_structure(entry, embedded, reader, stream)
     except PDF_UNREADABLE as exc:
         entry.reasons.append(could_not(exc))
     if entry.coverage is None or entry.coverage < SignatureCoverageLevel.ENTIRE_REVISION:
         entry.reasons.append(Reason(code="BYTE_RANGE", params={"ranges": str(embedded.byte_range)[:100]}))
+
+
+def _examine_structure(entry: _Found, embedded: EmbeddedPdfSignature, reader: PdfFileReader, stream: BinaryIO) -> None:
+    """Adds what coverage by lengths and difference analysis leave open (pdf_structure.py)."""
+    if not pdf_structure.gap_is_the_value(embedded, stream):
+        entry.coverage = SignatureCoverageLevel.UNCLEAR
+        return
+    if pdf_structure.covers_to_the_end(embedded, stream):
+        return
+    if pdf_structure.unaccounted_tail(embedded, reader, stream):
+        entry.changes = ChangesAfterSigning.SUSPICIOUS
+        entry.reasons.append(Reason(code="BYTES_AFTER_END"))
+    quiet = entry.changes in {ChangesAfterSigning.NONE, ChangesAfterSigning.VALIDATION_MATERIAL}
+    if quiet and pdf_structure.form_looks_changed(embedded, reader):
+        entry.changes = ChangesAfterSigning.FORM_OR_SIGNATURE
 
 
 def _changes(embedded: EmbeddedPdfSignature, reasons: list[Reason]) -> ChangesAfterSigning:
@@ -194,19 +208,6 @@ def _changes(embedded: EmbeddedPdfSignature, reasons: list[Reason]) -> ChangesAf
         ModificationLevel.FORM_FILLING: ChangesAfterSigning.FORM_OR_SIGNATURE,
         ModificationLevel.ANNOTATIONS: ChangesAfterSigning.ANNOTATIONS,
     }.get(level, ChangesAfterSigning.SUSPICIOUS)
-
-
-def _unaccounted_tail(embedded: EmbeddedPdfSignature, reader: PdfFileReader, stream: BinaryIO) -> bool:
-    """Returns whether bytes follow the signed part although the reader knows of no later revision.
-
-    An update without cross-reference table is invisible to a strict reader but not to viewers that repair files (the
-    incremental-saving attack).
-    """
-    if embedded.signed_revision + 1 < reader.xrefs.total_revisions:
-        return False
-    ranges = [int(value) for value in embedded.byte_range]
-    stream.seek(ranges[-2] + ranges[-1])
-    return bool(stream.read(SCAN_BYTES).strip())
 
 
 def _gather(reader: PdfFileReader, found: list[_Found], case: Circumstances) -> None:

@@ -1,0 +1,107 @@
+"""What the difference analysis of a PDF does not look at: the byte range's gap, the file's tail, the form's shared resources.
+
+Each closes a way of showing other content under a signature that verifies:
+  - The gap must be the signature value and nothing else. pyHanko compares lengths only, so a value kept elsewhere, padded to fit,
+    makes a partly signed file look wholly signed.
+  - Bytes after the last known revision belong to no cross-reference table. Readers that repair files show them all the same
+    (incremental-saving attack).
+  - Fonts and defaults of the interactive form decide how every field looks; pyHanko lets them change with any update.
+"""
+
+from typing import Any, BinaryIO, Final
+
+from pyhanko.pdf_utils import generic
+from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.sign.validation import EmbeddedPdfSignature
+
+TAIL_BYTES: Final = 1024 * 1024
+"""How much of a tail is read to see whether it is more than white space."""
+SHARED_FORM_KEYS: Final = ("/DR", "/DA", "/NeedAppearances", "/XFA", "/Q")
+"""Entries of the interactive form that decide how its fields look."""
+MAX_COMPARED: Final = 2000
+"""Objects compared in the form's resources; what is larger counts as changed."""
+MAX_COMPARE_DEPTH: Final = 30
+"""Nesting followed while comparing."""
+
+_HEX_DIGITS: Final = frozenset(b"0123456789abcdefABCDEF")
+_EOF: Final = b"%%EOF"
+_NO_FORM: Final[Any] = {}
+
+
+def gap_is_the_value(embedded: EmbeddedPdfSignature, stream: BinaryIO) -> bool:
+    """Returns whether the byte range leaves out the hexadecimal signature value, angle brackets included, and nothing else."""
+    ranges = [int(value) for value in embedded.byte_range]
+    if len(ranges) != 4 or min(ranges) < 0:  # noqa: PLR2004 - two ranges of offset and length
+        return False
+    value: Any = embedded.pkcs7_content
+    start, end = ranges[1], ranges[2]
+    if end - start != len(value) * 2 + 2:
+        return False
+    stream.seek(start)
+    written = stream.read(end - start)
+    inside = written[1:-1]
+    if written[:1] != b"<" or written[-1:] != b">" or not _HEX_DIGITS.issuperset(inside):
+        return False
+    return bytes.fromhex(inside.decode("ascii")) == bytes(value)
+
+
+def covers_to_the_end(embedded: EmbeddedPdfSignature, stream: BinaryIO) -> bool:
+    """Returns whether the second range ends where the file does."""
+    ranges = [int(value) for value in embedded.byte_range]
+    return stream.seek(0, 2) == ranges[-2] + ranges[-1]
+
+
+def unaccounted_tail(embedded: EmbeddedPdfSignature, reader: PdfFileReader, stream: BinaryIO) -> bool:
+    """Returns whether bytes follow the last revision that the cross-references know of."""
+    known = reader.xrefs.total_revisions
+    if embedded.signed_revision + 1 < known:
+        ends = [reader.xrefs.get_xref_container_info(number).end_location for number in range(known)]
+        stream.seek(max(ends))
+        _, mark, tail = stream.read(TAIL_BYTES).partition(_EOF)
+        return not mark or bool(tail.strip())
+    ranges = [int(value) for value in embedded.byte_range]
+    stream.seek(ranges[-2] + ranges[-1])
+    return bool(stream.read(TAIL_BYTES).strip())
+
+
+def form_looks_changed(embedded: EmbeddedPdfSignature, reader: PdfFileReader) -> bool:
+    """Returns whether the form's shared resources differ between the signed revision and the newest."""
+    signed = reader.get_historical_root(embedded.signed_revision)
+    before, after = _form(signed), _form(reader.root)
+    budget = [MAX_COMPARED]
+    return any(not _same(before.get(key), after.get(key), budget, 0) for key in SHARED_FORM_KEYS)
+
+
+def _form(root: generic.DictionaryObject) -> Any:  # pyHanko's dictionary, or an empty one
+    form = _resolved(root.get("/AcroForm"))
+    return form if isinstance(form, generic.DictionaryObject) else _NO_FORM
+
+
+def _same(before: Any, after: Any, budget: list[int], depth: int) -> bool:
+    """Compares two PDF objects by what they hold, references followed in the revision each belongs to."""
+    budget[0] -= 1
+    if budget[0] <= 0 or depth > MAX_COMPARE_DEPTH:
+        return False
+    before, after = _resolved(before), _resolved(after)
+    if isinstance(before, generic.DictionaryObject) and isinstance(after, generic.DictionaryObject):
+        return _same_dictionary(before, after, budget, depth)
+    if isinstance(before, generic.ArrayObject) and isinstance(after, generic.ArrayObject):
+        pairs = zip(list(before), list(after), strict=False)
+        return len(before) == len(after) and all(_same(one, other, budget, depth + 1) for one, other in pairs)
+    return type(before) is type(after) and bool(before == after)
+
+
+def _same_dictionary(
+    before: generic.DictionaryObject, after: generic.DictionaryObject, budget: list[int], depth: int
+) -> bool:
+    if isinstance(before, generic.StreamObject) or isinstance(after, generic.StreamObject):
+        both = isinstance(before, generic.StreamObject) and isinstance(after, generic.StreamObject)
+        if not both or before.encoded_data != after.encoded_data:  # type: ignore[attr-defined] # both are streams here
+            return False
+    keys = set(before) | set(after)
+    return all(_same(before.get(key), after.get(key), budget, depth + 1) for key in keys - {"/Parent", "/P"})
+
+
+def _resolved(value: Any) -> Any:
+    reference: Any = value  # pyHanko leaves this method untyped
+    return reference.get_object() if isinstance(value, generic.IndirectObject) else value
