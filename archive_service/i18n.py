@@ -237,6 +237,8 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "check-fixity": N_("Kiểm tra toàn vẹn"),
             "repair-copy": N_("Sửa bản lưu"),
             "make-renditions": N_("Tạo bản chuyển đổi PDF/A"),
+            "make-backup": N_("Sao lưu"),
+            "drill-restore": N_("Diễn tập khôi phục"),
             "copy-package": N_("Tạo bản lưu ở kho sau"),
             "move-copies": N_("Chuyển bản lưu"),
             "apply-locks": N_("Đặt khóa đối tượng"),
@@ -244,6 +246,8 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "reconcile-storage": N_("Đối chiếu với kho"),
             "keep-storage": N_("Việc định kỳ của kho"),
             "seal-log": N_("Niêm phong nhật ký"),
+            "renew-evidence": N_("Gia hạn chứng cứ"),
+            "repair-object": N_("Sửa tệp kèm theo"),
         },
         "job_state": {
             "READY": N_("Chờ chạy"),
@@ -273,6 +277,7 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "record.viewed": N_("Xem hồ sơ"),
             "record.component-read": N_("Đọc tài liệu"),
             "record.package-read": N_("Tải gói lưu trữ"),
+            "record.dispute-package-read": N_("Xuất gói chứng cứ"),
             "record.copy-verified": N_("Đọc lại bản lưu, khớp"),
             "record.copy-damaged": N_("Phát hiện bản lưu hỏng"),
             "record.copy-added": N_("Thêm bản lưu ở kho khác"),
@@ -317,6 +322,12 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "trust-anchor.retired": N_("Ngừng tin chứng thư gốc"),
             "record.rendition-made": N_("Tạo bản chuyển đổi PDF/A"),
             "archive.rebuilt": N_("Dựng lại cơ sở dữ liệu từ kho"),
+            "archive.restored": N_("Khôi phục từ bản sao lưu"),
+            "backup.made": N_("Đã sao lưu"),
+            "backup.drilled": N_("Đã diễn tập khôi phục"),
+            "evidence.renewed": N_("Đã gia hạn chứng cứ"),
+            "evidence.renewal-delayed": N_("Gia hạn chứng cứ bị chậm"),
+            "log.key-rotated": N_("Đổi khóa nhật ký"),
         },
     }
 )

@@ -52,6 +52,7 @@ class EventType(StrEnum):
     RECORD_VIEWED = "record.viewed"
     RECORD_COMPONENT_READ = "record.component-read"
     RECORD_PACKAGE_READ = "record.package-read"
+    RECORD_DISPUTE_PACKAGE_READ = "record.dispute-package-read"
     RECORD_RENDITION_MADE = "record.rendition-made"
     RECORD_COPY_VERIFIED = "record.copy-verified"
     RECORD_COPY_DAMAGED = "record.copy-damaged"
@@ -94,6 +95,12 @@ class EventType(StrEnum):
     INCIDENT_RECOVERED = "incident.recovered"
     INCIDENT_UNREPAIRABLE = "incident.unrepairable"
     ARCHIVE_REBUILT = "archive.rebuilt"
+    ARCHIVE_RESTORED = "archive.restored"
+    BACKUP_MADE = "backup.made"
+    BACKUP_DRILLED = "backup.drilled"
+    EVIDENCE_RENEWED = "evidence.renewed"
+    EVIDENCE_RENEWAL_DELAYED = "evidence.renewal-delayed"
+    LOG_KEY_ROTATED = "log.key-rotated"
 
 
 TRANSITIONS: Final[Mapping[tuple[State, State], EventType]] = MappingProxyType(
