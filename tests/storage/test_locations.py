@@ -108,6 +108,12 @@ def test_without_policies_every_location_gets_a_verified_copy() -> None:
         ({"locations": [{**FOLDER, "access_levels": [5]}]}, "access levels"),
         ({"locations": [{**FOLDER, "access_levels": []}]}, "access levels"),
         ({"locations": [FOLDER, FOLDER]}, "share a name"),
+        ({"locations": "kho-1"}, "list of tables"),
+        ({"locations": [{**FOLDER, "lock_horizon_years": 0}]}, "lock_horizon_years"),
+        ({"locations": [{**FOLDER, "tier": "cellar"}]}, "tier"),
+        ({"locations": [{**FOLDER, "name": "k" * 61}]}, "at most 60"),
+        ({"locations": [FOLDER], "policies": [{"name": "p", "copies": ["kho-1"], "minimum_copies": 2}]}, "minimum"),
+        ({"locations": [FOLDER], "policies": [{"name": "p", "copies": ["kho-1"], "access_levels": [7]}]}, "1 to 4"),
         ({"locations": [FOLDER], "policies": [{"name": "p", "copies": ["kho-9"]}]}, "no location 'kho-9'"),
         ({"locations": [FOLDER], "policies": [{"name": "p", "copies": ["kho-1", "kho-1"]}]}, "each once"),
         (
@@ -134,6 +140,39 @@ def test_without_policies_every_location_gets_a_verified_copy() -> None:
 def test_what_does_not_make_sense_is_refused(raw: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationInvalid, match=said):
         parse_layout(raw)
+
+
+def test_everything_that_is_wrong_is_told_at_once() -> None:
+    raw = {
+        "places": 1,
+        "locations": [
+            {**FOLDER, "path": None, "access_levels": [9]},
+            {**BUCKET, "lock_mode": "MAYBE", "colour": "red"},
+            {**FOLDER, "name": "kho-2"},
+            {**FOLDER, "name": "kho-2"},
+        ],
+        "policies": [
+            {"name": "p", "copies": ["kho-1", "s3-hcm", "kho-9"]},
+            {"name": "q", "copies": ["kho-2", "kho-2"], "lagging": ["kho-8"]},
+            {"name": "r", "copies": ["kho-2"], "access_levels": [4]},
+        ],
+    }
+    with pytest.raises(ConfigurationInvalid) as caught:
+        parse_layout(raw)
+    problems = caught.value.fields["problems"]
+    for said in ("places", "needs a path", "access levels", "lock_mode", "colour", "share a name", "'kho-9'"):
+        assert said in str(problems), said
+    assert "each once" in str(problems)
+    assert "two policies" in str(problems)
+    assert "no location 'kho-1'" not in str(problems), "a wrong entry is not also called missing"
+
+
+def test_what_is_not_verified_before_stored_comes_later() -> None:
+    policy = {"name": "p", "copies": ["kho-1", "s3-hcm"], "verified_before_stored": ["kho-1"]}
+    layout = parse_layout({"locations": [{**FOLDER, "tier": "nearline"}, BUCKET], "policies": [policy]})
+    assert layout.policy_for(1).verified_before_stored == ("kho-1",)
+    assert layout.policy_for(1).minimum_copies == 2
+    assert layout.locations["kho-1"].tier == "nearline"
 
 
 def test_a_level_without_policy_is_not_guessed() -> None:
