@@ -107,6 +107,10 @@ def digest_stream(source: BinaryIO) -> tuple[Digest, int]:
     return running.digest(), running.size_bytes
 
 
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+"""Made once: `json.dumps` with arguments makes an encoder for each call."""
+
+
 def canonical_json(value: Any) -> bytes:  # JSON values are Any by nature
     """Returns the one byte form of a JSON value that is hashed: UTF-8, sorted keys, no spaces, no NaN.
 
@@ -115,4 +119,4 @@ def canonical_json(value: Any) -> bytes:  # JSON values are Any by nature
     Raises:
         ValueError: the value holds NaN, infinity or a lone surrogate.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _CANONICAL.encode(value).encode()

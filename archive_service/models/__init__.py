@@ -4,7 +4,19 @@ from archive_service.models.base import Base
 from archive_service.models.event import Event
 from archive_service.models.identity import Account, ApiToken, BrowserSession, RoleGrant, RoleName, SetupLink
 from archive_service.models.job import Job, JobKind, JobState, ScheduledRun
-from archive_service.models.preservation import AipEvidence, FixityRun, Incident, LogSeal, LogTile, Rebuild
+from archive_service.models.preservation import (
+    AipEvidence,
+    CopySilence,
+    EvidenceBatch,
+    EvidenceRenewal,
+    FixityRun,
+    Incident,
+    LogSeal,
+    LogTile,
+    ObjectCopy,
+    Rebuild,
+    RenewedRecord,
+)
 from archive_service.models.record import (
     Aip,
     AipCopy,
@@ -15,7 +27,7 @@ from archive_service.models.record import (
     RetentionReview,
     RetentionReviewItem,
 )
-from archive_service.models.rendition import Rendition
+from archive_service.models.rendition import Rendition, RenditionFailure
 from archive_service.models.states import TRANSITIONS, EventType, State
 from archive_service.models.storage import (
     Hold,
@@ -29,6 +41,7 @@ from archive_service.models.storage import (
     StorageMove,
 )
 from archive_service.models.submission import Component, Decision, SignatureVerdict, Submission, SubmissionFinding
+from archive_service.models.text import ComponentText, TextPiece, TextStatus
 
 __all__ = [
     "TRANSITIONS",
@@ -41,9 +54,13 @@ __all__ = [
     "BrowserSession",
     "CertifiedCopy",
     "Component",
+    "ComponentText",
+    "CopySilence",
     "Decision",
     "Event",
     "EventType",
+    "EvidenceBatch",
+    "EvidenceRenewal",
     "FixityRun",
     "Hold",
     "HoldRecord",
@@ -56,11 +73,14 @@ __all__ = [
     "LogTile",
     "MovePurpose",
     "MoveState",
+    "ObjectCopy",
     "Rebuild",
     "Reconciliation",
     "Record",
     "RecordTerm",
     "Rendition",
+    "RenditionFailure",
+    "RenewedRecord",
     "RetentionAssignment",
     "RetentionReview",
     "RetentionReviewItem",
@@ -75,4 +95,6 @@ __all__ = [
     "StorageMove",
     "Submission",
     "SubmissionFinding",
+    "TextPiece",
+    "TextStatus",
 ]

@@ -5,6 +5,7 @@ cancellation (which is an event of its own), a component's facts after storing.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -28,11 +29,22 @@ COMPONENT_FACTS: Final = (
     "facts",
 )
 """Columns of a component that its AIP does not carry, or not in the same words."""
+_WITH_ROWS: Final = frozenset({EventType.SUBMISSION_STORED, EventType.COPY_ISSUED, EventType.RECORD_FELL_DUE})
 _LATER: Final = frozenset({"cancelled_at", "cancel_reason"})
 
 
-def event_lines(session: Session, first_seq: int, last_seq: int) -> Iterator[tuple[int, bytes]]:
-    """Yields seq and canonical line of every event in the range, in order."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventLine:
+    """One event as a segment has it."""
+
+    seq: int
+    fields: dict[str, Any]
+    """The line's `event`."""
+    line: bytes
+
+
+def event_lines(session: Session, first_seq: int, last_seq: int) -> Iterator[EventLine]:
+    """Yields every event in the range with its canonical line, in order; a page of plain rows is held at a time."""
     after = first_seq - 1
     while True:
         query = select(*inspect(Event).columns).where(Event.seq > after, Event.seq <= last_seq)
@@ -40,24 +52,22 @@ def event_lines(session: Session, first_seq: int, last_seq: int) -> Iterator[tup
         if not page:
             return
         for event in page:
-            yield event.seq, canonical_json(_line(session, event))
+            fields = {
+                "at": utc_text(event.at),
+                "type": event.type.value,
+                "subject_kind": event.subject_kind,
+                "subject_id": event.subject_id,
+                "agency": event.agency,
+                "agent_id": event.agent_id,
+                "agent_name": event.agent_name,
+                "detail": event.detail,
+            }
+            value = {"seq": event.seq, "event": fields}
+            if event.type in _WITH_ROWS and (rows := _rows(session, event)):
+                value["rows"] = rows
+            yield EventLine(seq=event.seq, fields=fields, line=canonical_json(value))
         after = page[-1].seq
         session.expunge_all()
-
-
-def _line(session: Session, event: Row[Any]) -> dict[str, Any]:  # a JSON object
-    fields = {
-        "at": utc_text(event.at),
-        "type": event.type.value,
-        "subject_kind": event.subject_kind,
-        "subject_id": event.subject_id,
-        "agency": event.agency,
-        "agent_id": event.agent_id,
-        "agent_name": event.agent_name,
-        "detail": event.detail,
-    }
-    rows = _rows(session, event)
-    return {"seq": event.seq, "event": fields} | ({"rows": rows} if rows else {})
 
 
 def _rows(session: Session, event: Row[Any]) -> dict[str, Any]:

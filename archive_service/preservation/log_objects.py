@@ -11,6 +11,7 @@ Leaves follow from segment lines: each event is one leaf over the digest of its 
 the AIP's leaf. A line carries besides the event the rows that no AIP carries (`rows`), so that a rebuild finds them.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ from uuid import UUID
 
 from archive_service.digests import canonical_json, digest_bytes, sha256
 from archive_service.errors import ArchiveError
-from archive_service.evidence.leaves import AipLeaf, AuditEventLeaf, leaf_bytes
-from archive_service.ids import derived_id
+from archive_service.evidence.leaves import LEAF_VERSION, AipLeaf, AuditEventLeaf, LeafKind, leaf_bytes
+from archive_service.ids import NAMESPACE, derived_id
 from archive_service.models import EventType
 from archive_service.storage.port import StoreKey, store_key
 
@@ -35,6 +36,7 @@ MAX_LINE_BYTES: Final = 256 * 1024 * 1024
 AIP_EVENTS: Final = (EventType.RECORD_ACCESSIONED.value, EventType.RECORD_VERSION_ADDED.value)
 _SUFFIX: Final = {"segments": "jsonl", "evidence": "jsonl", "checkpoints": "txt", "seals": "note"}
 _PER_FOLDER: Final = 1000
+_NAMESPACE: Final = NAMESPACE.bytes
 
 
 class LogObjectInvalid(ArchiveError):
@@ -62,7 +64,9 @@ def ordinal_of(key: str) -> int:
 
 def utc_text(at: datetime) -> str:
     """Returns a time in the one form used in log objects: UTC, microseconds, Z."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return f"{at.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def segment_header(origin: str, ordinal: int, first_seq: int, last_seq: int, tree_size_before: int) -> bytes:
@@ -90,20 +94,24 @@ class AipPlace:
     leaf: bytes
 
 
-def leaves_of_line(origin: str, line: bytes, *, just_made: bool = False) -> tuple[bytes, AipPlace | None]:
-    """Returns the event's leaf and, where the event says that an AIP was stored, the AIP's.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentLine:
+    """One line of a segment: what it says, the event's leaf and, where the event says that an AIP was stored, the AIP's."""
 
-    Args:
-        origin: Name of the log.
-        line: One line of a segment, without line end.
-        just_made: The line comes from this program, not from storage, and need not be shown to be canonical.
+    value: dict[str, Any]
+    leaf: bytes
+    place: AipPlace | None
+
+
+def read_line(origin: str, line: bytes) -> SegmentLine:
+    """Returns what a line from storage says; only the canonical form is accepted.
 
     Raises:
         LogObjectInvalid: not a line of a segment.
     """
     try:
         value = json.loads(line)
-        if not just_made and canonical_json(value) != line:
+        if canonical_json(value) != line:
             raise LogObjectInvalid("a line that is not in canonical form")
         event = AuditEventLeaf(
             event_id=derived_id("log-event", origin, str(int(value["seq"]))),
@@ -111,13 +119,37 @@ def leaves_of_line(origin: str, line: bytes, *, just_made: bool = False) -> tupl
             occurred_at=datetime.fromisoformat(value["event"]["at"]),
             event_digest=digest_bytes(line),
         )
-        return leaf_bytes(event), _aip_place(value["event"]) if event.event_type in AIP_EVENTS else None
+        place = _aip_place(value["event"]["detail"]) if event.event_type in AIP_EVENTS else None
+        return SegmentLine(value=value, leaf=leaf_bytes(event), place=place)
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise LogObjectInvalid(f"not a line of a segment: {type(exc).__name__} {exc}") from exc
 
 
-def _aip_place(event: dict[str, Any]) -> AipPlace:  # parsed JSON
-    detail = event["detail"]
+def leaves_of_event(origin: str, seq: int, fields: dict[str, Any], line: bytes) -> tuple[bytes, AipPlace | None]:
+    """Returns the leaves of a line that this program has just made from `fields`: the same as `read_line` gives, without parsing.
+
+    The time in `fields` is in the form of `utc_text`, so the leaf is put together from text; a test compares the two ways.
+    """
+    event_id = derived_id_text("log-event", origin, str(seq))
+    kind: str = fields["type"]
+    leaf = (
+        f'{LEAF_VERSION} {LeafKind.AUDIT_EVENT}\n{{"event_digest":"SHA-256:{hashlib.sha256(line).hexdigest()}","event_id":"{event_id}",'
+        f'"event_type":"{kind}","occurred_at":"{fields["at"]}"}}'
+    )
+    return leaf.encode(), _aip_place(fields["detail"]) if kind in AIP_EVENTS else None
+
+
+def derived_id_text(kind: str, *parts: str) -> str:
+    """Returns `str(derived_id(kind, *parts))`, without making the UUID: once for each event ever sealed."""
+    name = "".join(f"{len(part)}:{part};" for part in (kind, *parts))
+    value = bytearray(hashlib.sha1(_NAMESPACE + name.encode(), usedforsecurity=False).digest()[:16])
+    value[6] = value[6] & 0x0F | 0x50
+    value[8] = value[8] & 0x3F | 0x80
+    text = value.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _aip_place(detail: dict[str, Any]) -> AipPlace:  # parsed JSON
     leaf = AipLeaf(
         record_id=UUID(detail["record_id"]),
         version=int(detail["version"]),

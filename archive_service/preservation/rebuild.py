@@ -28,7 +28,8 @@ from archive_service.packaging.verify import Outcome, verify_aip
 from archive_service.packaging.zip_reader import read_index
 from archive_service.preservation.log_objects import AIP_EVENTS
 from archive_service.preservation.log_storage import seal_ordinals
-from archive_service.preservation.rebuild_log import take_in_rows, take_in_seal
+from archive_service.preservation.log_trust import LogTrust
+from archive_service.preservation.rebuild_log import resumed_trust, take_in_rows, take_in_seal
 from archive_service.preservation.rebuild_rows import StoredAip, add_rows, stored_event
 from archive_service.preservation.statehash import state_hash
 from archive_service.storage.port import Store, StoredObject, StoreKey
@@ -109,11 +110,13 @@ def rebuild(
     migrations.upgrade(database)
     run_id = _begin(database, store.name, at)
     report = RebuildReport(location=store.name)
-    report.seals = _seals(database, store, keys, run_id, progress)
+    trust = _seals(database, store, keys, run_id, progress)
+    with database.read() as session:
+        report.seals = session.get_one(Rebuild, run_id).seals_done
     _aips(database, store, run_id, report, progress)
     for ordinal in range(1, report.seals + 1):
         with database.write() as session:
-            take_in_rows(session, store, ordinal, keys)
+            take_in_rows(session, store, ordinal, trust.keys)
         progress("rows", ordinal)
     _finish(database, run_id, report, at)
     report.seconds = clock.monotonic_s() - started_s
@@ -134,16 +137,19 @@ def _begin(database: Database, location: str, at: datetime) -> UUID:
         return fresh.id
 
 
-def _seals(database: Database, store: Store, keys: tuple[NoteKey, ...], run_id: UUID, progress: Progress) -> int:
+def _seals(database: Database, store: Store, keys: tuple[NoteKey, ...], run_id: UUID, progress: Progress) -> LogTrust:
+    """Takes in every seal that is not there yet; returns the keys known afterwards."""
     last = max(seal_ordinals(store), default=0)
+    with database.read() as session:
+        trust = resumed_trust(session, keys)
     while True:
         with database.write() as session:
             row = session.get_one(Rebuild, run_id)
             if row.seals_done >= last:
                 _set_next_seq(session)
-                return last
+                return trust
             row.seals_done += 1
-            take_in_seal(session, store, row.seals_done, keys)
+            take_in_seal(session, store, row.seals_done, trust)
             done = row.seals_done
         progress("seals", done)
 

@@ -15,7 +15,7 @@ from sqlalchemy.types import TypeEngine
 from archive_service.db import UtcDateTime
 from archive_service.digests import RunningDigest, chunks, digest_bytes
 from archive_service.evidence import merkle
-from archive_service.evidence.checkpoint import NoteKey, parse_checkpoint
+from archive_service.evidence.checkpoint import NoteKey, parse_checkpoint, parse_note
 from archive_service.evidence.ers_asn1 import parse_evidence_record
 from archive_service.models import (
     Aip,
@@ -33,15 +33,17 @@ from archive_service.models import (
     RetentionReviewItem,
 )
 from archive_service.preservation.log_objects import (
+    AIP_EVENTS,
     FIRST_PREVIOUS,
     MAX_LINE_BYTES,
     LogObjectInvalid,
     ObjectDigest,
     SealNote,
-    leaves_of_line,
     object_key,
+    read_line,
 )
 from archive_service.preservation.log_storage import read_seal_note
+from archive_service.preservation.log_trust import LogTrust
 from archive_service.storage.port import Store
 
 _BATCH: Final = 1000
@@ -50,23 +52,35 @@ _INCIDENT_ENDS: Final = {
     EventType.INCIDENT_RECOVERED: "RECOVERED",
     EventType.INCIDENT_UNREPAIRABLE: None,
 }
+_TOLD: Final = frozenset(
+    kind.value
+    for kind in (
+        EventType.SUBMISSION_STORED,
+        EventType.COPY_ISSUED,
+        EventType.COPY_CANCELLED,
+        EventType.RECORD_FELL_DUE,
+        EventType.INCIDENT_OPENED,
+        EventType.FIXITY_CHECKED,
+        *_INCIDENT_ENDS,
+    )
+)
+"""Events that other rows follow from."""
 
 
-def take_in_seal(session: Session, store: Store, ordinal: int, keys: tuple[NoteKey, ...]) -> LogSeal:
-    """Verifies one seal from its objects and adds its events, tiles and seal row.
+def take_in_seal(session: Session, store: Store, ordinal: int, trust: LogTrust) -> LogSeal:
+    """Verifies one seal from its objects and adds its events, tiles and seal row; `trust` has accepted the seal before.
 
     Raises:
         StoredObjectMissing: an object is not there.
         LogObjectInvalid: an object differs from the note, the chain is broken, or the events do not give the signed root.
-        CheckpointInvalid: a signature is false.
+        CheckpointInvalid: a signature is false, or by a key that is not in force.
     """
-    note, note_bytes = read_seal_note(store, ordinal, keys)
+    note, note_bytes = read_seal_note(store, ordinal, trust.keys)
     before = session.get(LogSeal, ordinal - 1)
     if note.previous != (digest_bytes((before.note or "").encode()).hex if before else FIRST_PREVIOUS):
         raise LogObjectInvalid(f"seal {ordinal} does not follow the seal before it")
     checkpoint_text = fetched(store, "checkpoints", ordinal, note.checkpoint).decode()
     checkpoint = parse_checkpoint(checkpoint_text)
-    checkpoint.verify(keys)
     tiles: dict[tuple[int, int], bytes] = {}
     size_before = (before.tree_size or 0) if before else 0
     log = merkle.LogAppender(
@@ -75,14 +89,16 @@ def take_in_seal(session: Session, store: Store, ordinal: int, keys: tuple[NoteK
         lambda level, number, hashes: tiles.__setitem__((level, number), hashes),
     )
     with segment_file(store, note) as segment:
-        header = _events(session, segment, note.origin, log)
+        header, rotations = _events(session, segment, note.origin, log)
+    trust.accept(parse_note(note_bytes), rotations)
+    checkpoint.verify(trust.keys)
     if (log.size, log.flush()) != (checkpoint.checkpoint.size, checkpoint.checkpoint.root):
         raise LogObjectInvalid(f"the events of seal {ordinal} do not give the signed root")
     if (header["ordinal"], header["origin"], header["tree_size_before"]) != (ordinal, note.origin, size_before):
         raise LogObjectInvalid(f"the segment of seal {ordinal} is of another place in the log")
     for (level, number), hashes in tiles.items():
         session.merge(LogTile(level=level, number=number, hashes=hashes))
-    evidence = json.loads(fetched(store, "evidence", ordinal, note.evidence).split(b"\n", 1)[0])
+    evidence = json.loads(first_line(store, ordinal, note.evidence))
     stamp = evidence["checkpoint_record"] and b64decode(evidence["checkpoint_record"])
     row = LogSeal(
         ordinal=ordinal,
@@ -105,28 +121,43 @@ def take_in_seal(session: Session, store: Store, ordinal: int, keys: tuple[NoteK
     return row
 
 
+def resumed_trust(session: Session, keys: tuple[NoteKey, ...]) -> LogTrust:
+    """Returns the trust to go on with after the seals that a rebuild has taken in already."""
+    trust = LogTrust(keys)
+    last = session.scalars(select(LogSeal).order_by(LogSeal.ordinal.desc()).limit(1)).one_or_none()
+    if last is not None and last.note is not None:
+        query = select(Event.detail).where(Event.type == EventType.LOG_KEY_ROTATED).order_by(Event.seq)
+        trust.resume(parse_note(last.note), session.scalars(query).all())
+    return trust
+
+
 def _tile(session: Session, level: int, number: int) -> bytes:
     return session.scalar(select(LogTile.hashes).where(LogTile.level == level, LogTile.number == number)) or b""
 
 
-def _events(session: Session, segment: BinaryIO, origin: str, log: merkle.LogAppender) -> dict[str, Any]:
+def _events(
+    session: Session, segment: BinaryIO, origin: str, log: merkle.LogAppender
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Adds a segment's events; returns its header and the details of events that change the log's key."""
     header: dict[str, Any] = json.loads(segment.readline(MAX_LINE_BYTES))
     rows: list[dict[str, Any]] = []
+    rotations: list[dict[str, Any]] = []
     for line in _lines(segment):
-        leaf, place = leaves_of_line(origin, line)
-        log.append(merkle.leaf_hash(leaf))
-        if place is not None:
-            log.append(merkle.leaf_hash(place.leaf))
-        value = json.loads(line)
-        event = value["event"]
+        read = read_line(origin, line)
+        log.append(merkle.leaf_hash(read.leaf))
+        if read.place is not None:
+            log.append(merkle.leaf_hash(read.place.leaf))
+        event = read.value["event"]
         at, kind = datetime.fromisoformat(event["at"]), EventType(event["type"])
-        rows.append({**event, "seq": value["seq"], "at": at, "type": kind})
+        if kind is EventType.LOG_KEY_ROTATED:
+            rotations.append(event["detail"])
+        rows.append({**event, "seq": read.value["seq"], "at": at, "type": kind})
         if len(rows) == _BATCH:
             session.execute(insert(Event), rows)
             rows = []
     if rows:
         session.execute(insert(Event), rows)
-    return header
+    return header, rotations
 
 
 def _lines(segment: BinaryIO) -> Iterator[bytes]:
@@ -155,17 +186,33 @@ def segment_file(store: Store, note: SealNote) -> BinaryIO:
         StoredObjectMissing: it is not there.
         LogObjectInvalid: it differs.
     """
+    return object_file(store, "segments", note.ordinal, note.segment)
+
+
+def object_file(store: Store, kind: str, ordinal: int, expected: ObjectDigest) -> BinaryIO:
+    """Returns a log object as a temporary file at its start, compared with what is expected.
+
+    Raises:
+        StoredObjectMissing: it is not there.
+        LogObjectInvalid: it differs.
+    """
     target: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     running = RunningDigest()
-    with store.open(object_key("segments", note.ordinal)) as source:
-        for chunk in chunks(source, limit_bytes=note.segment.size_bytes + 1):
+    with store.open(object_key(kind, ordinal)) as source:
+        for chunk in chunks(source, limit_bytes=expected.size_bytes + 1):
             running.update(chunk)
             target.write(chunk)
-    if ObjectDigest(sha256=running.digest().hex, size_bytes=running.size_bytes) != note.segment:
+    if ObjectDigest(sha256=running.digest().hex, size_bytes=running.size_bytes) != expected:
         target.close()
-        raise LogObjectInvalid(f"{object_key('segments', note.ordinal)} at {store.name} is not what its seal says")
+        raise LogObjectInvalid(f"{object_key(kind, ordinal)} at {store.name} is not what its seal says")
     target.seek(0)
     return target
+
+
+def first_line(store: Store, ordinal: int, expected: ObjectDigest) -> bytes:
+    """Returns the header of a seal's evidence object, the whole of it compared with the note first."""
+    with object_file(store, "evidence", ordinal, expected) as lines:
+        return lines.readline(MAX_LINE_BYTES)
 
 
 # ------------------------------------------------------------------ what the lines carry besides events
@@ -177,22 +224,26 @@ def take_in_rows(session: Session, store: Store, ordinal: int, keys: tuple[NoteK
     with segment_file(store, note) as segment:
         leaf_index = int(json.loads(segment.readline(MAX_LINE_BYTES))["tree_size_before"])
         for line in _lines(segment):
-            _, place = leaves_of_line(note.origin, line)
             leaf_index += 1
-            if place is not None:
-                if session.get(Aip, place.aip_id) is not None:
+            value = json.loads(line)
+            event = value["event"]
+            if event["type"] in AIP_EVENTS:
+                place = read_line(note.origin, line).place
+                if place is not None and session.get(Aip, place.aip_id) is not None:
                     session.merge(
                         AipEvidence(aip_id=place.aip_id, leaf_index=leaf_index, leaf=place.leaf, seal=ordinal)
                     )
                 leaf_index += 1
-            value = json.loads(line)
-            _one(session, value["event"], value.get("rows", {}))
+            if event["type"] in _TOLD:
+                _one(session, event, value.get("rows", {}))
     session.flush()
-    for line in fetched(store, "evidence", ordinal, note.evidence).splitlines()[1:]:
-        item = json.loads(line)
-        evidence = session.get(AipEvidence, UUID(item["aip"]))
-        if evidence is not None:
-            evidence.stamped_by, evidence.evidence_record = ordinal, b64decode(item["record"])
+    with object_file(store, "evidence", ordinal, note.evidence) as lines:
+        lines.readline(MAX_LINE_BYTES)
+        for line in _lines(lines):
+            item = json.loads(line)
+            evidence = session.get(AipEvidence, UUID(item["aip"]))
+            if evidence is not None:
+                evidence.stamped_by, evidence.evidence_record = ordinal, b64decode(item["record"])
 
 
 def _one(session: Session, event: dict[str, Any], rows: dict[str, Any]) -> None:  # parsed JSON

@@ -10,38 +10,33 @@ read, which takes as long as the longest of them, at most `LOCK_WAIT_S`. Gaps (r
 """
 
 import tempfile
-from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Final
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from archive_service import clock
-from archive_service.digests import Digest, DigestAlgorithm, RunningDigest, canonical_json, digest_bytes, sha256
-from archive_service.errors import ArchiveError, ConfigurationInvalid, StoreUnavailable
+from archive_service.digests import RunningDigest, digest_bytes
+from archive_service.errors import ArchiveError, StoreUnavailable
 from archive_service.evidence import merkle
 from archive_service.evidence.checkpoint import Checkpoint, NoteSigner, parse_note, sign_checkpoint, sign_note
-from archive_service.evidence.errors import CheckpointInvalid, TimestampUnavailable
-from archive_service.evidence.evidence_record import HashTree, initial_record
-from archive_service.evidence.token_trust import load_anchors
-from archive_service.evidence.tsa_client import ObtainedTimestamp, TimestampAuthority, obtain_timestamp
-from archive_service.models import Aip, AipEvidence, Event, LogSeal, LogTile
-from archive_service.preservation.log_keys import log_signer
+from archive_service.evidence.errors import CheckpointInvalid
+from archive_service.models import Event, EventType, LogSeal, LogTile
+from archive_service.preservation.log_keys import finish_rotation, log_signer, next_signer
 from archive_service.preservation.log_lines import event_lines
 from archive_service.preservation.log_objects import (
-    EVIDENCE_TYPE,
     FIRST_PREVIOUS,
     AipPlace,
     ObjectDigest,
     SealNote,
-    leaves_of_line,
+    leaves_of_event,
     segment_header,
-    utc_text,
 )
+from archive_service.preservation.log_stamps import SealedTree, evidence_object, stamp
 from archive_service.preservation.log_storage import (
     LogForked,
     LogObject,
@@ -54,8 +49,6 @@ from archive_service.settings import Settings
 
 MAX_EVENTS: Final = 50_000
 """Events in one seal: some tens of megabytes, so that a seal's objects stay easy to hold and to check."""
-MAX_STAMPED: Final = 100_000
-"""AIPs under one time-stamp; those beyond wait for the next seal."""
 LOCK_WAIT_S: Final = 20
 """PostgreSQL: how long sealing waits for open transactions before it gives up until the next try."""
 
@@ -87,11 +80,10 @@ def seal_log(service: Service, *, at: datetime, progress: Progress = lambda _lea
         StoreUnavailable: a location could not be written or read, or open transactions did not end; try again.
         LogRolledBack, LogForked, LogKeyDiffers: storage and database disagree; a person must look, nothing was sealed.
     """
-    signer = log_signer(service.settings)
     made: list[LogSeal] = []
     while True:
         last = _last_sealed(service)
-        _require_same_key(last, signer)
+        signer = _signer_in_force(service.settings, last)
         pending = _prepared(service)
         compare_with_storage(
             service.stores,
@@ -102,7 +94,8 @@ def seal_log(service: Service, *, at: datetime, progress: Progress = lambda _lea
         pending = pending or _prepare(service, at=at)
         if pending is None:
             return made
-        made.append(_finish(service, pending, last, signer, at=at))
+        signers = _signers(service, pending, signer)
+        made.append(_finish(service, pending, last, signers, at=at))
         progress(made[-1].tree_size or 0, len(made))
 
 
@@ -117,13 +110,42 @@ def _prepared(service: Service) -> LogSeal | None:
         return session.scalars(select(LogSeal).where(LogSeal.state == "PREPARED")).one_or_none()
 
 
-def _require_same_key(last: LogSeal | None, signer: NoteSigner) -> None:
+def _signer_in_force(settings: Settings, last: LogSeal | None) -> NoteSigner:
+    """Returns the key that follows from the last seal; a rotation whose seal is there, but not its end, is ended here.
+
+    Raises:
+        LogKeyDiffers: the last seal was signed by none of the keys at hand.
+    """
+    signer = log_signer(settings)
     if last is None or last.note is None:
-        return
+        return signer
+    note = parse_note(last.note)
+    following = next_signer(settings)
+    if following is not None and any(line.by(following.key) for line in note.signatures):
+        note.verify([following.key])
+        return finish_rotation(settings)
     try:
-        parse_note(last.note).verify([signer.key])
+        note.verify([signer.key])
     except CheckpointInvalid as exc:
         raise LogKeyDiffers(f"seal {last.ordinal} was not signed by {signer.key.vkey()}: {exc.message}") from exc
+    return signer
+
+
+def _signers(service: Service, row: LogSeal, signer: NoteSigner) -> list[NoteSigner]:
+    """Returns who signs a seal: the key in force, and the next one too when the seal holds the event of its rotation."""
+    query = select(Event.detail).where(
+        Event.type == EventType.LOG_KEY_ROTATED, Event.seq >= row.first_seq, Event.seq <= row.last_seq
+    )
+    with service.database.read() as session:
+        rotations = session.scalars(query).all()
+    if not rotations:
+        return [signer]
+    following = next_signer(service.settings)
+    if following is None or rotations[-1]["new_key"] != following.key.vkey():
+        raise LogKeyDiffers(
+            f"seal {row.ordinal} holds a change of the log's key, and the new key is not in the folder of keys"
+        )
+    return [signer, following]
 
 
 def _prepare(service: Service, *, at: datetime) -> LogSeal | None:
@@ -164,22 +186,30 @@ def _add_prepared(session: Session, at: datetime) -> LogSeal | None:
     return row
 
 
-def _finish(service: Service, row: LogSeal, last: LogSeal | None, signer: NoteSigner, *, at: datetime) -> LogSeal:
-    with tempfile.TemporaryFile(dir=service.settings.data_dir) as target:
+def _finish(
+    service: Service, row: LogSeal, last: LogSeal | None, signers: list[NoteSigner], *, at: datetime
+) -> LogSeal:
+    with (
+        tempfile.TemporaryFile(dir=service.settings.data_dir) as target,
+        tempfile.TemporaryFile(dir=service.settings.data_dir) as records,
+    ):
         built = _build(service, row, target)
         checkpoint = sign_checkpoint(
-            Checkpoint(origin=service.settings.log_origin, size=built.tree_size, root=built.root), [signer]
+            Checkpoint(origin=service.settings.log_origin, size=built.tree_size, root=built.root), signers
         ).to_text()
         if row.checkpoint is None:
-            row = _sign(service, row, built, checkpoint, at=at)
+            made = SealedTree(
+                checkpoint=checkpoint, tree_size=built.tree_size, root=built.root.hex(), places=built.places
+            )
+            row = stamp(service, row, made, at=at)
         if row.checkpoint != checkpoint:
             raise LogForked(f"seal {row.ordinal}: the events no longer give the root that was signed")
         objects = [
             built.segment,
-            in_memory("evidence", _evidence_object(service, row)),
+            evidence_object(service, row, records),
             in_memory("checkpoints", checkpoint.encode()),
         ]
-        note = _note(service.settings, row, last, objects, signer)
+        note = _note(service.settings, row, last, objects, signers)
         write_seal(service.stores, row.ordinal, [*objects, in_memory("seals", note.encode())])
     return _commit_sealed(service, row, built, note)
 
@@ -192,8 +222,8 @@ def _build(service: Service, row: LogSeal, target: BinaryIO) -> _Built:
     places: list[tuple[int, AipPlace]] = []
 
     def put(line: bytes) -> None:
-        running.update(line + b"\n")
-        target.write(line + b"\n")
+        running.update(line)
+        target.write(line)
 
     with service.database.read() as session:
         log = merkle.LogAppender(
@@ -201,10 +231,10 @@ def _build(service: Service, row: LogSeal, target: BinaryIO) -> _Built:
             lambda level, number: _tile(session, level, number),
             lambda level, number, hashes: tiles.__setitem__((level, number), hashes),
         )
-        put(segment_header(origin, row.ordinal, row.first_seq, row.last_seq, row.tree_size_before))
-        for _, line in event_lines(session, row.first_seq, row.last_seq):
-            put(line)
-            leaf, place = leaves_of_line(origin, line, just_made=True)
+        put(segment_header(origin, row.ordinal, row.first_seq, row.last_seq, row.tree_size_before) + b"\n")
+        for event in event_lines(session, row.first_seq, row.last_seq):
+            put(event.line + b"\n")
+            leaf, place = leaves_of_event(origin, event.seq, event.fields, event.line)
             log.append(merkle.leaf_hash(leaf))
             if place is not None:
                 places.append((log.append(merkle.leaf_hash(place.leaf)), place))
@@ -217,88 +247,9 @@ def _tile(session: Session, level: int, number: int) -> bytes:
     return session.scalar(select(LogTile.hashes).where(LogTile.level == level, LogTile.number == number)) or b""
 
 
-# ------------------------------------------------------------------ time-stamp and Evidence Records
-
-
-def _sign(service: Service, row: LogSeal, built: _Built, checkpoint: str, *, at: datetime) -> LogSeal:
-    """Asks for the time-stamp and commits what can be made only once (commit 2)."""
-    digests = {place.aip_id: sha256(place.sha256) for _, place in built.places}
-    with service.database.read() as session:
-        waiting = select(AipEvidence.aip_id, Aip.sha256).join(Aip, Aip.id == AipEvidence.aip_id)
-        rows = session.execute(
-            waiting.where(AipEvidence.stamped_by.is_(None)).order_by(AipEvidence.leaf_index).limit(MAX_STAMPED)
-        )
-        digests |= {aip_id: sha256(digest) for aip_id, digest in rows}
-    units = list(digests.items())[:MAX_STAMPED]
-    tree = HashTree(
-        DigestAlgorithm.SHA_256, [(digest_bytes(checkpoint.encode()).raw,), *((item.raw,) for _, item in units)]
-    )
-    obtained, problem = _timestamp(service.settings, tree.root, at=at)
-    with service.database.write() as session:
-        held = session.get_one(LogSeal, row.ordinal, with_for_update=True)
-        if held.checkpoint is not None:
-            return held  # another worker was faster: its time-stamp counts
-        places = [
-            {"aip_id": place.aip_id, "leaf_index": index, "leaf": place.leaf, "seal": row.ordinal}
-            for index, place in built.places
-        ]
-        if places:
-            session.execute(insert(AipEvidence), places)
-        held.checkpoint, held.tree_size, held.root = checkpoint, built.tree_size, built.root.hex()
-        held.timestamp_problem = problem
-        if obtained is not None:
-            held.timestamp, held.timestamp_at = initial_record(tree, 0, obtained.token), obtained.token.gen_time
-            session.flush()
-            for position, (aip_id, _) in enumerate(units, start=1):
-                evidence = session.get_one(AipEvidence, aip_id)
-                evidence.stamped_by = row.ordinal
-                evidence.evidence_record = initial_record(tree, position, obtained.token)
-        return held
-
-
-def _timestamp(settings: Settings, digest: Digest, *, at: datetime) -> tuple[ObtainedTimestamp | None, str | None]:
-    """Returns a time-stamp over `digest`, or why there is none; a missing one never stops sealing, it is made up for by a later seal."""
-    try:
-        authorities = configured_authorities(settings)
-        if not authorities:
-            return None, "no time-stamp authority is configured"
-        return obtain_timestamp(digest, authorities, at=at), None
-    except TimestampUnavailable as exc:
-        return None, exc.message
-
-
-def configured_authorities(settings: Settings) -> tuple[TimestampAuthority, ...]:
-    """Returns the time-stamp authorities in the order they are asked.
-
-    Raises:
-        ConfigurationInvalid: the file of anchors cannot be read.
-    """
-    urls = [url.strip() for url in (settings.tsa_url or "").split(",") if url.strip()]
-    try:
-        anchors = load_anchors(settings.tsa_anchors.read_bytes()) if settings.tsa_anchors else ()
-    except OSError as exc:
-        raise ConfigurationInvalid(f"tsa_anchors {settings.tsa_anchors}: {exc.strerror}") from exc
-    return tuple(TimestampAuthority(name=url, url=url, anchors=anchors) for url in urls)
-
-
-def _evidence_object(service: Service, row: LogSeal) -> bytes:
-    header = {
-        "type": EVIDENCE_TYPE,
-        "ordinal": row.ordinal,
-        "prepared_at": utc_text(row.prepared_at),
-        "timestamp_problem": row.timestamp_problem,
-        "checkpoint_record": None if row.timestamp is None else b64encode(row.timestamp).decode(),
-    }
-    lines = [canonical_json(header)]
-    with service.database.read() as session:
-        query = select(AipEvidence).where(AipEvidence.stamped_by == row.ordinal).order_by(AipEvidence.leaf_index)
-        for item in session.scalars(query):
-            record = b64encode(item.evidence_record or b"").decode()
-            lines.append(canonical_json({"aip": str(item.aip_id), "leaf_index": item.leaf_index, "record": record}))
-    return b"".join(line + b"\n" for line in lines)
-
-
-def _note(settings: Settings, row: LogSeal, last: LogSeal | None, objects: list[LogObject], signer: NoteSigner) -> str:
+def _note(
+    settings: Settings, row: LogSeal, last: LogSeal | None, objects: list[LogObject], signers: list[NoteSigner]
+) -> str:
     segment, evidence, checkpoint = (
         ObjectDigest(sha256=item.digest.hex, size_bytes=item.size_bytes) for item in objects
     )
@@ -311,7 +262,7 @@ def _note(settings: Settings, row: LogSeal, last: LogSeal | None, objects: list[
         evidence=evidence,
         checkpoint=checkpoint,
     )
-    return sign_note(note.to_text(), [signer]).to_text()
+    return sign_note(note.to_text(), signers).to_text()
 
 
 # ------------------------------------------------------------------ commit
@@ -346,9 +297,11 @@ def verify_history(service: Service, *, progress: Progress = lambda _leaves, _se
         seals = session.scalars(select(LogSeal).where(LogSeal.state == "SEALED").order_by(LogSeal.ordinal)).all()
     for seal in seals:
         with service.database.read() as session:
-            for _, line in event_lines(session, seal.first_seq, seal.last_seq):
-                leaf, place = leaves_of_line(origin, line, just_made=True)
-                log.extend(merkle.leaf_hash(content) for content in (leaf, place.leaf if place else None) if content)
+            for event in event_lines(session, seal.first_seq, seal.last_seq):
+                leaf, place = leaves_of_event(origin, event.seq, event.fields, event.line)
+                log.append(merkle.leaf_hash(leaf))
+                if place is not None:
+                    log.append(merkle.leaf_hash(place.leaf))
         if (log.size, log.root().hex()) != (seal.tree_size, seal.root):
             raise LogForked(f"the events of seal {seal.ordinal} are not those that were sealed")
         progress(log.size, seal.ordinal)
