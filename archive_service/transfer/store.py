@@ -1,8 +1,9 @@
 """Packaging and storing an approved submission: one AIP, every copy of the policy written and read back, then one commit.
 
-Write order (DESIGN section 6): AIP to staging, fsync → copy 1..n, create-only → read back each → one transaction with state, copies,
-offsets, retention and events. The commit is the sole commit point; before it a crash leaves objects that the retry finds with the same key and
-the same bytes. "Stored" is said only when every copy was read back with the right digest (R013, LESSONS 10).
+Write order (DESIGN section 6): AIP to staging, fsync → copy 1..n, create-only and locked → read back each → one transaction with state,
+copies, offsets, retention, events and the jobs for copies that come later. The commit is the sole commit point; before it a crash leaves
+objects that the retry finds with the same key and the same bytes. "Stored" is said only when every copy the policy wants before it was read
+back with the right digest (R013, LESSONS 10).
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from archive_service.followup import enqueue
 from archive_service.formats.rendition import may_be_rendered
 from archive_service.ids import derived_id, record_id
 from archive_service.ingest.submissions import find_submission
+from archive_service.legal_hold import holds_on
 from archive_service.lifecycle import locked_submission, transition
 from archive_service.models import (
     Aip,
@@ -38,9 +40,11 @@ from archive_service.models import (
 )
 from archive_service.packaging.aip import BuiltAip, build_aip
 from archive_service.packaging.content import AipContent
+from archive_service.placement import placement
 from archive_service.rules import retention
 from archive_service.service import Service
 from archive_service.storage.durable import durable_file
+from archive_service.storage.lock_dates import beginning_of, lock_date
 from archive_service.storage.port import ReadBackOutcome, read_back, store_key
 from archive_service.textfold import index_terms
 from archive_service.transfer.package import aip_content
@@ -63,6 +67,8 @@ class VerifiedCopy:
     version_id: str | None
     digest: Digest
     verified_at: datetime
+    locked_until: date | None
+    """As told to the location when the copy was written (Object Lock)."""
 
 
 def store_submission(service: Service, submission_id: UUID) -> None:
@@ -78,14 +84,19 @@ def store_submission(service: Service, submission_id: UUID) -> None:
         if submission.state is not State.APPROVED:
             return
         content = aip_content(session, service.staging, submission, service.settings)
+        where = placement(service, session)
+        due_on = _due_on(session, content, submission)
     staged = service.staging.path(submission_id, AIP_STAGED_NAME)
     with durable_file(staged, replace=True) as target:
         built = build_aip(content, target)
     key = object_key(content.dossier, built)
-    verified = _copy_everywhere(service, submission_id, key, built, content)
+    level = int(content.dossier.access_mode)
+    verified = [_copy(service, submission_id, location, key, built, due_on) for location in where.before_stored(level)]
     with service.database.write() as session:
         at = clock.unique_now()
         _commit_stored(session, submission_id, content, built, key, verified, at=at)
+        if where.later(level):
+            enqueue(session, JobKind.COPY_PACKAGE, derived_id("aip", built.objid), at=at)
         if service.settings.renditions and any(may_be_rendered(file.component.path) for file in content.files):
             later = at + timedelta(seconds=service.settings.rendition_delay_s)
             enqueue(session, JobKind.MAKE_RENDITIONS, derived_id("aip", built.objid), at=at, run_at=later)
@@ -100,27 +111,43 @@ def object_key(dossier: Dossier, built: BuiltAip) -> str:
     return f"aip/{dossier.archiving_agency}/{year}/{uuid[:2]}/{built.file_name}"
 
 
-def _copy_everywhere(
-    service: Service, submission_id: UUID, key: str, built: BuiltAip, content: AipContent
-) -> list[VerifiedCopy]:
-    policy = service.layout.policy_for(int(content.dossier.access_mode))
-    staged = service.staging.path(submission_id, AIP_STAGED_NAME)
-    verified = []
-    for location in policy.copies:
-        store = service.stores[location]
-        with staged.open("rb") as source:
-            stored = store.put(store_key(key), source, expected=built.digest, size_bytes=built.size_bytes)
-        answer = read_back(
-            store, store_key(key), expected=built.digest, size_bytes=built.size_bytes, version_id=stored.version_id
+def _due_on(session: Session, content: AipContent, submission: Submission) -> date | None:
+    """Returns when the record falls due, this package included: the longer of what it had and what this one brings."""
+    key = record_id(content.dossier.archiving_agency, content.dossier.dossier_code)
+    query = select(Record.retention_kind, Record.retention_due_on).where(Record.id == key)
+    assignment = retention.from_json(submission.retention)
+    known = [(kind, due_on) for kind, due_on in session.execute(query)]
+    return max([*known, (assignment.kind.value, assignment.due_on)], key=lambda each: _weight(*each))[1]
+
+
+def _copy(
+    service: Service, submission_id: UUID, location: str, key: str, built: BuiltAip, due_on: date | None
+) -> VerifiedCopy:
+    """Writes one copy, locked from its first moment where the location locks, and reads it back."""
+    store = service.stores[location]
+    until = lock_date(service.layout.locations[location], due_on, on=clock.today())
+    with service.staging.path(submission_id, AIP_STAGED_NAME).open("rb") as source:
+        stored = store.put(
+            store_key(key),
+            source,
+            expected=built.digest,
+            size_bytes=built.size_bytes,
+            retain_until=beginning_of(until) if until else None,
         )
-        if answer.outcome is ReadBackOutcome.COULD_NOT_CHECK:
-            raise StoreUnavailable(f"copy on {location} could not be read back: {answer.reason}", location=location)
-        if answer.outcome is not ReadBackOutcome.INTACT or answer.digest is None:
-            raise CopyNotVerified(f"copy on {location} is {answer.outcome}: {answer.reason}", location=location)
-        verified.append(
-            VerifiedCopy(location=location, version_id=stored.version_id, digest=answer.digest, verified_at=clock.now())
-        )
-    return verified
+    answer = read_back(
+        store, store_key(key), expected=built.digest, size_bytes=built.size_bytes, version_id=stored.version_id
+    )
+    if answer.outcome is ReadBackOutcome.COULD_NOT_CHECK:
+        raise StoreUnavailable(f"copy on {location} could not be read back: {answer.reason}", location=location)
+    if answer.outcome is not ReadBackOutcome.INTACT or answer.digest is None:
+        raise CopyNotVerified(f"copy on {location} is {answer.outcome}: {answer.reason}", location=location)
+    return VerifiedCopy(
+        location=location,
+        version_id=stored.version_id,
+        digest=answer.digest,
+        verified_at=clock.now(),
+        locked_until=until,
+    )
 
 
 def _commit_stored(
@@ -146,6 +173,7 @@ def _commit_stored(
             read_back_sha256=copy.digest.hex,
             verified_at=copy.verified_at,
             state="INTACT",
+            locked_until=copy.locked_until,
         )
         for copy in verified
     )
@@ -173,6 +201,8 @@ def _commit_stored(
         detail=detail,
     )
     _assign_retention(session, record, submission, at=at)
+    if aip.version > 1 or holds_on(session, record.id):
+        enqueue(session, JobKind.APPLY_LOCKS, record.id, at=at)
     enqueue(session, JobKind.DISCARD_STAGING, submission_id, at=at)
 
 
