@@ -5,10 +5,11 @@ the same bytes (DESIGN D4 and section 6).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.orm import Session
 
 from archive_service import __version__
@@ -32,14 +33,49 @@ _PREMIS_TYPES: Mapping[EventType, str] = {
 }
 """Terms of the PREMIS event type vocabulary for what happened before packaging."""
 
+# Statements are made once: making one costs about as much as running it.
+_NEWEST_AIP: Final = (
+    select(Aip.version, Aip.objid).where(Aip.record_id == bindparam("record")).order_by(Aip.version.desc()).limit(1)
+)
+_SIGNATURES: Final = (
+    select(SignatureVerdict.component_id, SignatureVerdict.report)
+    .where(SignatureVerdict.submission_id == bindparam("submission"))
+    .order_by(SignatureVerdict.component_id, SignatureVerdict.ordinal)
+)
+_COMPONENTS: Final = (
+    select(
+        Component.ordinal,
+        Component.declared_sha256,
+        Component.declared_size_bytes,
+        Component.crc32,
+        Component.mime,
+        Component.puid,
+        Component.format_name,
+        Component.format_version,
+    )
+    .where(Component.submission_id == bindparam("submission"))
+    .order_by(Component.ordinal)
+)
+_HISTORY: Final = (
+    select(Event.type, Event.at, Event.agent_id, Event.agent_name)
+    .where(
+        Event.subject_kind == "submission",
+        Event.subject_id == bindparam("submission"),
+        Event.type.in_(list(_PREMIS_TYPES)),
+    )
+    .order_by(Event.seq)
+)
+
 
 def aip_content(session: Session, staging: StagingArea, submission: Submission, settings: Settings) -> AipContent:
     """Returns everything the AIP of an approved submission is made of."""
-    dossier_json = staging.path(submission.id, DOSSIER_FILE_NAME).read_bytes()
+    connection = session.connection()
+    folder = staging.path(submission.id, DOSSIER_FILE_NAME).parent
+    dossier_json = (folder / DOSSIER_FILE_NAME).read_bytes()
     dossier = read_dossier(dossier_json).dossier
-    reports = _signature_reports(session, submission.id)
-    version, previous = _version(session, dossier)
-    events, agents = _history(session, submission)
+    reports = _signature_reports(connection, submission.id)
+    version, previous = _version(connection, dossier)
+    events, agents = _history(connection, submission)
     if submission.decided_at is None:
         raise ValueError(f"submission {submission.id} was never decided")
     return AipContent(
@@ -49,10 +85,10 @@ def aip_content(session: Session, staging: StagingArea, submission: Submission, 
         fonds_code=settings.fonds_code,
         version=version,
         previous_objid=previous,
-        files=_files(session, staging, submission.id, dossier, reports),
+        files=_files(connection, folder, submission.id, dossier, reports),
         findings=[finding.as_json() for finding in stored_findings(session, submission.id)],
         signature_reports=reports,
-        validation_material=load_material(staging.path(submission.id, MATERIAL_FILE_NAME)),
+        validation_material=load_material(folder / MATERIAL_FILE_NAME),
         retention=submission.retention or {},
         intake=_intake(submission),
         events=events,
@@ -63,49 +99,31 @@ def aip_content(session: Session, staging: StagingArea, submission: Submission, 
     )
 
 
-def _version(session: Session, dossier: Dossier) -> tuple[int, str | None]:
-    latest = select(Aip).where(Aip.record_id == record_id(dossier.archiving_agency, dossier.dossier_code))
-    previous = session.scalars(latest.order_by(Aip.version.desc()).limit(1)).one_or_none()
+def _version(connection: Connection, dossier: Dossier) -> tuple[int, str | None]:
+    record = record_id(dossier.archiving_agency, dossier.dossier_code)
+    previous = connection.execute(_NEWEST_AIP, {"record": record}).one_or_none()
     return (1, None) if previous is None else (previous.version + 1, previous.objid)
 
 
-def _signature_reports(session: Session, submission_id: UUID) -> dict[str, list[dict[str, Any]]]:
-    query = select(SignatureVerdict.component_id, SignatureVerdict.report).where(
-        SignatureVerdict.submission_id == submission_id
-    )
+def _signature_reports(connection: Connection, submission_id: UUID) -> dict[str, list[dict[str, Any]]]:
     reports: dict[str, list[dict[str, Any]]] = {}
-    for component_id, report in session.execute(
-        query.order_by(SignatureVerdict.component_id, SignatureVerdict.ordinal)
-    ):
+    for component_id, report in connection.execute(_SIGNATURES, {"submission": submission_id}):
         reports.setdefault(component_id, []).append(report)
     return reports
 
 
 def _files(
-    session: Session,
-    staging: StagingArea,
+    connection: Connection,
+    folder: Path,
     submission_id: UUID,
     dossier: Dossier,
     reports: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> list[PackagedFile]:
-    query = (
-        select(
-            Component.ordinal,
-            Component.declared_sha256,
-            Component.declared_size_bytes,
-            Component.crc32,
-            Component.mime,
-            Component.puid,
-            Component.format_name,
-            Component.format_version,
-        )
-        .where(Component.submission_id == submission_id)
-        .order_by(Component.ordinal)
-    )
+    rows = connection.execute(_COMPONENTS, {"submission": submission_id})
     return [
         PackagedFile(
             component=component,
-            source=staging.path(submission_id, staged_name(row.ordinal)),
+            source=folder / staged_name(row.ordinal),
             digest=sha256(row.declared_sha256),
             size_bytes=row.declared_size_bytes,
             mime=row.mime or "application/octet-stream",
@@ -115,7 +133,7 @@ def _files(
             signatures=tuple(reports.get(component.id, ())),
             crc32=row.crc32,
         )
-        for component, row in zip(dossier.components, session.execute(query), strict=True)
+        for component, row in zip(dossier.components, rows, strict=True)
     ]
 
 
@@ -133,11 +151,8 @@ def _intake(submission: Submission) -> dict[str, Any]:
     }
 
 
-def _history(session: Session, submission: Submission) -> tuple[list[PremisEvent], list[PremisAgent]]:
-    query = select(Event).where(
-        Event.subject_kind == "submission", Event.subject_id == str(submission.id), Event.type.in_(list(_PREMIS_TYPES))
-    )
-    rows = session.scalars(query.order_by(Event.seq)).all()
+def _history(connection: Connection, submission: Submission) -> tuple[list[PremisEvent], list[PremisAgent]]:
+    rows = connection.execute(_HISTORY, {"submission": str(submission.id)}).all()
     agents = {row.agent_id: row.agent_name for row in rows}
     events = [
         PremisEvent(
