@@ -1,11 +1,16 @@
 """Follow-up work as a row in the same transaction (DESIGN D6, STYLE 12): stages call `enqueue`, workers in jobs/ claim what is there."""
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Table, bindparam, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningInsert
 
 from archive_service.ids import new_id
 from archive_service.models import Job, JobKind, JobState
@@ -30,21 +35,36 @@ def enqueue(
         payload: JSON value for the job's function.
         run_at: Not before this time; default `at`.
     """
-    open_job = select(Job.id).where(
-        Job.kind == kind, Job.subject == str(subject), Job.state.in_([JobState.READY, JobState.RUNNING])
-    )
-    existing = session.scalars(open_job).first()
-    if existing is not None:
-        return existing
-    job = Job(
-        id=new_id(),
-        kind=kind,
-        subject=str(subject),
-        payload=payload or {},
-        state=JobState.READY,
-        run_at=run_at or at,
-        created_at=at,
-    )
-    session.add(job)
-    session.flush()
-    return job.id
+    connection = session.connection()
+    values = {
+        "id": new_id(),
+        "kind": kind,
+        "subject": str(subject),
+        "payload": payload or {},
+        "state": JobState.READY,
+        "run_at": run_at or at,
+        "attempts": 0,
+        "created_at": at,
+    }
+    while True:
+        added = connection.execute(_ADD[connection.dialect.name], values).scalar()
+        if added is not None:
+            return added
+        existing = connection.execute(_OPEN, {"kind": kind, "subject": values["subject"]}).scalar()
+        if existing is not None:
+            return existing
+        # Done by a worker between the two statements (PostgreSQL): the job is needed anew.
+
+
+def _add(insert: Callable[[Table], PostgresInsert | SqliteInsert]) -> ReturningInsert[UUID]:
+    open_jobs = text("state IN ('READY', 'RUNNING')")
+    statement = insert(_JOB).on_conflict_do_nothing(index_elements=["kind", "subject"], index_where=open_jobs)
+    return statement.returning(_JOB.c.id)
+
+
+_JOB: Final = cast("Table", Job.__table__)
+_ADD: Final = {"sqlite": _add(sqlite.insert), "postgresql": _add(postgresql.insert)}
+"""One statement: the index `uq_job_open` decides whether there is an open job already, also between two callers."""
+_OPEN: Final = select(Job.id).where(
+    Job.kind == bindparam("kind"), Job.subject == bindparam("subject"), text("state IN ('READY', 'RUNNING')")
+)

@@ -129,11 +129,10 @@ def test_history_cannot_be_changed(database: Database, at: datetime, statement: 
 
 def test_a_replacing_insert_does_not_slip_past_the_triggers(database: Database, at: datetime) -> None:
     with database.write() as session:
-        event = append_event(
+        append_event(
             session, EventType.REVIEW_LISTED, subject_kind="review", subject_id="1", agency=None, agent=TESTER, at=at
         )
-        session.flush()
-        seq = event.seq
+        seq = events_of(session, [("review", "1")])[0].seq
     replace = (
         "INSERT OR REPLACE INTO event (seq, at, type, subject_kind, subject_id, agent_id, agent_name, detail) "
         "VALUES (:seq, '2026-01-01', 'review.listed', 'review', 'forged', 'a', 'b', '{}')"
