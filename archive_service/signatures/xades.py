@@ -81,6 +81,7 @@ def _signed(signature: Element, outcome: XmlSignature, case: Circumstances) -> S
     properties = _signed_properties(signature, outcome.references)
     integrity, sub, reasons = _integrity(outcome)
     content = [r for r in outcome.references if r.element is not properties or properties is None]
+    content += outcome.manifest
     counter = any(r.element is not None and r.element.tag == f"{{{DS}}}SignatureValue" for r in content)
     whole = bool(content) and not counter and _covers_everything(signature, content)
     if sub is None and not whole and not counter:
@@ -124,6 +125,8 @@ def _integrity(outcome: XmlSignature) -> tuple[Integrity, SubIndication | None, 
     if not outcome.signature_valid:
         return Integrity.SIGNATURE_INVALID, SubIndication.SIG_CRYPTO_FAILURE, (Reason(code="SIG_CRYPTO_FAILURE"),)
     missing = [reference.target for reference in outcome.references if not reference.found]
+    # what a manifest names is outside core validation: other bytes there are not a broken signature, but nobody signed them
+    missing += [reference.target for reference in outcome.manifest if not reference.matches]
     if any(reference.found and not reference.matches for reference in outcome.references):
         return Integrity.DIGEST_MISMATCH, SubIndication.HASH_FAILURE, (Reason(code="HASH_FAILURE"),)
     if missing:

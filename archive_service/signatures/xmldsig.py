@@ -6,6 +6,7 @@ reported, so that "valid" never means "some element somewhere is signed".
 """
 
 import hashlib
+import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
@@ -42,9 +43,11 @@ ENVELOPED: Final = f"{DS}enveloped-signature"
 BASE64: Final = f"{DS}base64"
 XPATH: Final = "http://www.w3.org/TR/1999/REC-xpath-19991116"
 XPATH_FILTER2: Final = "http://www.w3.org/2002/06/xmldsig-filter2"
-_NOT_SIGNATURE: Final = frozenset({"not(ancestor-or-self::ds:Signature)", "not(ancestor-or-self::dsig:Signature)"})
-"""The one XPath transform in wide use: it removes every signature, so that several people can sign one document."""
-ID_ATTRIBUTES: Final = ("Id", "ID", "id", "{http://www.w3.org/XML/1998/namespace}id")
+_NOT_SIGNATURE: Final = re.compile(r"not\(ancestor-or-self::(?P<prefix>[A-Za-z_][\w.-]*):Signature\)")
+_LESS_SIGNATURES: Final = re.compile(r"/descendant(-or-self)?::(?P<prefix>[A-Za-z_][\w.-]*):Signature")
+"""The XPath transforms in wide use: they remove every signature, so that several people can sign one document."""
+_XML_NAMESPACE: Final = "http://www.w3.org/XML/1998/namespace"
+ID_ATTRIBUTES: Final = ("Id", "ID", "id", f"{{{_XML_NAMESPACE}}}id")
 
 Element = etree._Element  # noqa: SLF001 - lxml has no public name for its element type
 
@@ -70,6 +73,8 @@ class Reference:
     """The digest holds only once other signatures are taken away: they were added after this one."""
     element: Element | None = None
     """The element that was digested, None for a file."""
+    octets: Callable[[], Iterator[bytes]] = lambda: iter(())
+    """What was digested, in pieces, as archive time-stamps digest it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +88,8 @@ class XmlSignature:
     certificates: tuple[bytes, ...]
     method: str
     signature_value: bytes
+    manifest: tuple[Reference, ...] = ()
+    """What signed ds:Manifest elements refer to: core validation leaves these to the application (clause 2.3)."""
 
 
 def parse(path: Path) -> etree._ElementTree:
@@ -106,9 +113,20 @@ def parse(path: Path) -> etree._ElementTree:
     declared = tree.docinfo.internalDTD
     if declared is not None and any(True for _ in declared.iterentities()):
         raise XmlSignatureUnreadableError("the document type declaration defines entities")
+    if declared is not None and _has_defaults(declared):
+        raise XmlSignatureUnreadableError("the document type declaration gives attributes default values")
     if any(True for _ in tree.getroot().iter(etree.Entity)):
         raise XmlSignatureUnreadableError("the document refers to entities")
     return tree
+
+
+def _has_defaults(declared: etree.DTD) -> bool:
+    """Returns whether a declaration adds attributes that belong to what was signed but are not read here."""
+    return any(
+        attribute.default_value is not None
+        for element in declared.iterelements()
+        for attribute in element.iterattributes()
+    )
 
 
 def signatures_in(tree: etree._ElementTree) -> list[Element]:
@@ -132,14 +150,30 @@ def verify(signature: Element, siblings: Mapping[str, Path]) -> XmlSignature:
     value = _base64(_only(signature, "ds:SignatureValue").text)
     octets = canonical(signed_info, _only(signed_info, "ds:CanonicalizationMethod"))
     valid = _signature_valid(method, value, octets, certificate) if certificate is not None else None
+    resolved = tuple(_reference(reference, signature, siblings) for reference in references)
     return XmlSignature(
-        references=tuple(_reference(reference, signature, siblings) for reference in references),
+        references=resolved,
+        manifest=tuple(_manifest(resolved, signature, siblings)),
         signature_valid=valid,
         certificate=certificate,
         certificates=certificates,
         method=method.rpartition("#")[2] or method,
         signature_value=value,
     )
+
+
+def _manifest(signed: tuple[Reference, ...], signature: Element, siblings: Mapping[str, Path]) -> Iterator[Reference]:
+    """Yields what the manifests among the signed elements refer to; manifests in manifests are refused."""
+    elements = [reference.element for reference in signed if reference.element is not None]
+    manifests = [m for e in elements for m in e.iter(f"{{{DS}}}Manifest") if e.tag != f"{{{XADES}}}SignedProperties"]
+    references = [r for manifest in dict.fromkeys(manifests) for r in manifest.findall("ds:Reference", NS)]
+    if len(references) > MAX_REFERENCES:
+        raise XmlSignatureUnreadableError(f"{len(references)} references in manifests")
+    for reference in references:
+        resolved = _reference(reference, signature, siblings)
+        if resolved.element is not None and resolved.element.tag == f"{{{DS}}}Manifest":
+            raise XmlSignatureUnreadableError("a manifest in a manifest")
+        yield resolved
 
 
 def _only(parent: Element, path: str) -> Element:
@@ -228,11 +262,14 @@ def _reference(reference: Element, signature: Element, siblings: Mapping[str, Pa
             raise XmlSignatureUnreadableError("transforms on a detached file are not supported")
         return _external(reference, uri, algorithm, expected, siblings)
     target, whole = _resolve(uri, signature)
-    matches = hashlib.new(algorithm, _transform(target, signature, transforms, document=not uri)).digest() == expected
+    scope = _Scope(document=not uri or uri == "#xpointer(/)", comments=uri.startswith("#xpointer("))
+    octets = _transform(target, signature, transforms, scope)
+    matches = hashlib.new(algorithm, octets).digest() == expected
     later = False
     if not matches and any(transform.get("Algorithm") == ENVELOPED for transform in transforms):
         alone = _without(target, list(target.iter(f"{{{DS}}}Signature")))
-        later = hashlib.new(algorithm, _transform(alone, signature, transforms, document=not uri)).digest() == expected
+        octets = _transform(alone, signature, transforms, scope)
+        later = hashlib.new(algorithm, octets).digest() == expected
     return Reference(
         uri=uri,
         kind=reference.get("Type") or "",
@@ -242,6 +279,7 @@ def _reference(reference: Element, signature: Element, siblings: Mapping[str, Pa
         added_later=later,
         whole_document=whole,
         element=target,
+        octets=lambda: iter((octets,)),
     )
 
 
@@ -262,7 +300,14 @@ def _external(reference: Element, uri: str, algorithm: str, expected: bytes, sib
         matches=target is not None and state.digest() == expected,
         whole_document=target is not None,
         found=target is not None,
+        octets=lambda: _file_chunks(target),
     )
+
+
+def _file_chunks(path: Path | None) -> Iterator[bytes]:
+    if path is not None:
+        with path.open("rb") as stream:
+            yield from chunks(stream)
 
 
 def _resolve(uri: str, signature: Element) -> tuple[Element, bool]:
@@ -279,30 +324,47 @@ def _resolve(uri: str, signature: Element) -> tuple[Element, bool]:
     return found[0], found[0] is root
 
 
-def _transform(target: Element, signature: Element, transforms: list[Element], *, document: bool) -> bytes:
-    """Runs the transforms of a reference on a copy and returns the octets to digest.
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What a same-document reference selects besides its element (XMLDSig 1.1 clause 4.4.3.3)."""
 
-    With `document` the node-set is the whole document, processing instructions around the root included.
-    """
+    document: bool
+    """The node-set is the whole document, processing instructions around the root included."""
+    comments: bool
+    """Only a full XPointer selects comments."""
+
+
+def _transform(target: Element, signature: Element, transforms: list[Element], scope: _Scope) -> bytes:
+    """Runs the transforms of a reference on a copy and returns the octets to digest."""
     node = target
     for position, transform in enumerate(transforms):
         algorithm = _attribute(transform, "Algorithm")
         if algorithm == ENVELOPED:
             node = _without(node, [signature])
-        elif algorithm == XPATH:
-            expression = "".join((transform.findtext("ds:XPath", "", NS) or "").split())
-            if expression not in _NOT_SIGNATURE:
-                raise XmlSignatureUnreadableError(f"XPath transform {expression[:80]!r} is not supported")
+        elif algorithm in {XPATH, XPATH_FILTER2}:
+            _require_signature_filter(transform, algorithm)
             node = _without(node, list(node.iter(f"{{{DS}}}Signature")))
         elif algorithm == BASE64:
             if position != len(transforms) - 1:
                 raise XmlSignatureUnreadableError("a transform after base64")
             return _base64("".join(node.itertext()))
         elif position == len(transforms) - 1:
-            return canonical(node, transform, document=document)
+            return canonical(node, transform, document=scope.document, comments=scope.comments)
         else:
             _canonicalization(algorithm)  # an inner canonicalisation changes nothing that the last one does not
-    return canonical(node, None, document=document)
+    return canonical(node, None, document=scope.document, comments=scope.comments)
+
+
+def _require_signature_filter(transform: Element, algorithm: str) -> None:
+    """Refuses every XPath transform but the one that takes all signatures away."""
+    own = f"{{{DS if algorithm == XPATH else XPATH_FILTER2}}}XPath"
+    expressions = transform.findall(own)
+    text = "".join((expressions[0].text or "").split()) if len(expressions) == 1 else ""
+    pattern = _NOT_SIGNATURE if algorithm == XPATH else _LESS_SIGNATURES
+    found = pattern.fullmatch(text)
+    kept = algorithm == XPATH or (found is not None and expressions[0].get("Filter") == "subtract")
+    if found is None or not kept or expressions[0].nsmap.get(found["prefix"]) != DS:
+        raise XmlSignatureUnreadableError(f"XPath transform {text[:80]!r} is not supported")
 
 
 def _without(node: Element, removed: list[Element]) -> Element:
@@ -356,10 +418,14 @@ def _canonicalization(uri: str) -> CanonicalizationMethod:
         raise XmlSignatureUnreadableError(f"transform {uri} is not supported") from exc
 
 
-def canonical(node: Element, method: Element | None, *, document: bool = False) -> bytes:
+def canonical(node: Element, method: Element | None, *, document: bool = False, comments: bool = True) -> bytes:
     """Returns the canonical octets of an element by the named method, inclusive without comments when none is named.
 
-    The element stays in its document meanwhile: inherited namespaces and xml: attributes belong to its octets.
+    Args:
+        node: the element.
+        method: the element that names the algorithm.
+        document: what stands around the root belongs to the octets.
+        comments: whether a method with comments finds any.
     """
     uri = CanonicalizationMethod.CANONICAL_XML_1_0.value if method is None else _attribute(method, "Algorithm")
     algorithm = _canonicalization(uri)
@@ -368,19 +434,43 @@ def canonical(node: Element, method: Element | None, *, document: bool = False) 
         listed = method.find("{http://www.w3.org/2001/10/xml-exc-c14n#}InclusiveNamespaces")
         prefixes = (listed.get("PrefixList") or "").split() if listed is not None else None
     exclusive = "exc-c14n" in algorithm.value
+    borrowed = {} if exclusive or document else _inherited(node, later="xml-c14n11" in algorithm.value)
     tail, node.tail = node.tail, None
+    node.attrib.update(borrowed)
     try:
         return bytes(
             etree.tostring(
                 node.getroottree() if document else node,
                 method="c14n",
                 exclusive=exclusive,
-                with_comments="WithComments" in algorithm.value,
+                with_comments=comments and "WithComments" in algorithm.value,
                 inclusive_ns_prefixes=prefixes if exclusive else None,
             )
         )
     finally:
         node.tail = tail
+        for name in borrowed:
+            del node.attrib[name]
+
+
+def _inherited(node: Element, *, later: bool) -> dict[str, str]:
+    """Returns the xml: attributes that an element's inclusive octets take over from its ancestors.
+
+    Canonical XML 1.0 clause 2.4 takes the nearest of each; 1.1 (`later`) leaves xml:id out and joins xml:base.
+    """
+    found: dict[str, str] = {}
+    for ancestor in node.iterancestors():
+        for name, value in ancestor.attrib.items():
+            if str(name).startswith(f"{{{_XML_NAMESPACE}}}") and name not in node.attrib:
+                found.setdefault(str(name), str(value))
+            elif later and name == f"{{{_XML_NAMESPACE}}}base":
+                found[str(name)] = ""
+    if not later:
+        return found
+    found.pop(f"{{{_XML_NAMESPACE}}}id", None)
+    if f"{{{_XML_NAMESPACE}}}base" in found:
+        raise XmlSignatureUnreadableError("joining xml:base is not supported")
+    return found
 
 
 # ------------------------------------------------------------------ signature value

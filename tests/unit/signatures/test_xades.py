@@ -218,3 +218,46 @@ def test_unknown_signer_is_indeterminate(tmp_path: Path, world: World) -> None:
     signed = sign(world.plain, parsed())
     [report] = check(tmp_path, dump(signed), world, mime=XML, trust=TrustStore.empty()).reports
     assert report.sub_indication is SubIndication.NO_CERTIFICATE_CHAIN_FOUND
+
+
+def _with_manifest(world: World, content: bytes) -> bytes:
+    """A signature over a ds:Manifest that names a file."""
+    import hashlib
+
+    manifest = f"""<Manifest xmlns="{DS}" Id="ds"><Reference URI="ketqua.pdf">
+<DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"/>
+<DigestValue>{b64encode(hashlib.sha256(content).digest()).decode()}</DigestValue></Reference></Manifest>"""
+    signed = sign(world.plain, etree.fromstring(manifest), method=methods.enveloping)
+    return bytes(etree.tostring(signed))
+
+
+@pytest.mark.parametrize(
+    ("beside", "expected"), [(b"kq", "TOTAL-PASSED"), (b"khac", "INDETERMINATE"), (None, "INDETERMINATE")]
+)
+def test_what_a_manifest_names_is_checked(tmp_path: Path, world: World, beside: bytes | None, expected: str) -> None:
+    siblings = {} if beside is None else {"ketqua.pdf": beside}
+    [report] = check(tmp_path, _with_manifest(world, b"kq"), world, mime=XML, siblings=siblings).reports
+    assert report.indication == expected, report.as_text("en")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<!DOCTYPE a [<!ATTLIST a b CDATA 'c'>]><a><Signature xmlns='http://www.w3.org/2000/09/xmldsig#'/></a>",
+        b"<a xmlns:ds='urn:other'><ds:Signature/></a>",
+    ],
+)
+def test_defaults_and_namesakes_never_pass(tmp_path: Path, world: World, content: bytes) -> None:
+    assert check(tmp_path, content, world, mime=XML).indication is not Indication.TOTAL_PASSED
+
+
+@pytest.mark.parametrize(
+    "expression", ["not(ancestor-or-self::x:Signature)", "true()", "not(ancestor-or-self::ds:Signature) or self::e"]
+)
+def test_xpath_that_takes_away_other_things_is_refused(tmp_path: Path, world: World, expression: str) -> None:
+    signed = sign(world.plain, parsed())
+    transform = signed.find(".//ds:Transform", NS)
+    transform.set("Algorithm", "http://www.w3.org/TR/1999/REC-xpath-19991116")
+    etree.SubElement(transform, f"{{{DS}}}XPath", nsmap={"x": "urn:evil"}).text = expression
+    [report] = check(tmp_path, dump(signed), world, mime=XML).reports
+    assert report.indication is not Indication.TOTAL_PASSED
