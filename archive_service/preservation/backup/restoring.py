@@ -1,0 +1,242 @@
+"""Restoring a backup into an empty place, checked to its last byte before anything is written.
+
+Order: target is empty → whole backup decrypted and compared with its manifest → unpacked into `.restoring` → database checked, brought to this
+version's schema, event added (PostgreSQL: one transaction from schema to event) → folders moved into place, SQLite's file last →
+`.restoring` removed. A kill before the end leaves a target without database and with `.restoring`: running the same command again
+starts over. What happened after the backup was made is then taken from storage (`catching_up`).
+"""
+
+import io
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Final, cast
+
+from sqlalchemy import inspect, select
+from sqlalchemy.orm import Session
+
+from archive_service import migrations
+from archive_service.audit import append_event, software
+from archive_service.db import Database
+from archive_service.errors import ConfigurationInvalid, Conflict
+from archive_service.models import Event, EventType
+from archive_service.preservation.backup.archive import BACKUP_TYPE, HEADER_NAME, Members, read_archive, read_through
+from archive_service.preservation.backup.encryption import BackupDamaged, DecryptingReader, Keys
+from archive_service.preservation.backup.making import BUFFER_BYTES
+from archive_service.preservation.backup.snapshot import SQLITE_NAME, check_sqlite, load_postgres
+from archive_service.storage import durable
+
+RESTORING: Final = ".restoring"
+CONFIG: Final = "restored-config"
+"""Settings of the time, for the operator to read: those in force come from where this program reads them."""
+_FOLDERS: Final = {
+    "keys": "keys",
+    "trust": "trust",
+    "staging": "staging",
+    "config": CONFIG,
+    "storage": CONFIG,
+    "database": "database",
+}
+_MOVED: Final = ("keys", "trust", "staging", CONFIG)
+_STORAGE: Final = "storage"
+"""Folder of the embedded default's locations: it may have outlived the database, and stays as it is."""
+_AGENT: Final = software("restore")
+
+Progress = Callable[[str, int], None]
+"""(stage, bytes)."""
+
+
+def _silent(_stage: str, _count: int) -> None:
+    """Shows nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What was restored."""
+
+    header: dict[str, Any]
+    """`backup.json`."""
+    folder: Path
+    database_url: str
+    members: int
+    revision: str
+    """Schema it is at now."""
+
+
+def check_backup(backup: Path, keys: Keys, *, progress: Progress = _silent) -> tuple[dict[str, Any], Members]:
+    """Decrypts a backup to its end, compares every member with the manifest, and returns its header and members. Writes nothing.
+
+    Raises:
+        BackupKeyWrong: no key opens it.
+        BackupDamaged, BackupTruncated: bytes were changed or are missing.
+        ConfigurationInvalid: there is no such file.
+    """
+    header: dict[str, Any] = {}
+
+    def take(name: str, content: Iterator[bytes]) -> None:
+        if name == HEADER_NAME:
+            header.update(json.loads(b"".join(content)))
+        else:
+            read_through(name, content)
+
+    members = _read(backup, keys, take, "check", progress)
+    if header.get("type") != BACKUP_TYPE:
+        raise BackupDamaged(f"{backup.name} is not a backup of form {BACKUP_TYPE}")
+    return header, members
+
+
+def _read(
+    backup: Path, keys: Keys, take: Callable[[str, Iterator[bytes]], None], stage: str, progress: Progress
+) -> Members:
+    try:
+        source = backup.open("rb")
+    except OSError as exc:
+        raise ConfigurationInvalid(f"{backup}: {exc.strerror}") from exc
+    with source:
+        reader = io.BufferedReader(DecryptingReader(source, keys), BUFFER_BYTES)
+        return read_archive(cast("BinaryIO", reader), take, progress=lambda count: progress(stage, count))
+
+
+def restore_backup(
+    backup: Path, keys: Keys, *, into: Path, database_url: str | None, at: datetime, progress: Progress = _silent
+) -> Restored:
+    """Restores a backup into an empty data folder and, for one of PostgreSQL, an empty database.
+
+    Args:
+        backup: The encrypted file.
+        keys: What opens it.
+        into: Data folder: absent, empty, or with nothing but `storage/`.
+        database_url: Of the empty PostgreSQL database; None for a backup of SQLite, which goes into the folder.
+        at: Now.
+        progress: Told of bytes.
+
+    Raises:
+        Conflict: folder or database is not empty.
+        BackupKeyWrong, BackupDamaged, BackupTruncated: see `check_backup`; nothing was written.
+        DatabaseDamaged: the database in the backup fails the engine's own check.
+        ConfigurationInvalid: the backup is of the other engine, or of a newer version of this program.
+        StoreFull: no room.
+    """
+    _require_empty_folder(into)
+    header, members = check_backup(backup, keys, progress=progress)
+    if (header["engine"] == "sqlite") is (database_url is not None):
+        wanted = (
+            "no database URL: it goes into the folder"
+            if header["engine"] == "sqlite"
+            else "the URL of an empty database"
+        )
+        raise ConfigurationInvalid(f"a backup of {header['engine']} needs {wanted}")
+    work = into / RESTORING
+    with durable.os_errors("clear", RESTORING):
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True, mode=0o700)
+    _read(backup, keys, lambda name, content: _unpack(work, name, content), "unpack", progress)
+    url = database_url or f"sqlite:///{into / SQLITE_NAME}"
+    if database_url is None:
+        _prepare_sqlite(work / "database" / SQLITE_NAME, header, at=at)
+    else:
+        _fill_postgres(database_url, work / "database", header, at=at)
+    _move_into_place(work, into)
+    return Restored(
+        header=header, folder=into, database_url=url, members=len(members), revision=migrations.head_revision()
+    )
+
+
+def _require_empty_folder(into: Path) -> None:
+    names = {path.name for path in into.iterdir()} if into.is_dir() else set()
+    if into.exists() and not into.is_dir():
+        raise Conflict(f"{into} is not a folder")
+    unfinished = RESTORING in names and SQLITE_NAME not in names
+    foreign = names - {_STORAGE} - ({RESTORING, *_MOVED} if unfinished else set())
+    if foreign:
+        raise Conflict(f"{into} is not empty: {', '.join(sorted(foreign)[:5])}")
+
+
+def _unpack(work: Path, name: str, content: Iterator[bytes]) -> None:
+    top, _, rest = name.partition("/")
+    if not rest or top not in _FOLDERS:
+        read_through(name, content)
+        return
+    path = durable.safe_join(work, f"{_FOLDERS[top]}/{rest}")
+    with durable.os_errors("write", path.name):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        with path.open("wb") as target:
+            path.chmod(0o600 if top in {"keys", "config", "database"} else durable.FILE_MODE)
+            target.writelines(content)
+            target.flush()
+            os.fsync(target.fileno())
+
+
+def _prepare_sqlite(path: Path, header: dict[str, Any], *, at: datetime) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        check_sqlite(connection)
+    database = Database(f"sqlite:///{path}")
+    try:
+        migrations.upgrade(database)
+        with database.write() as session:
+            _note(session, header, at=at)
+    finally:
+        database.close()
+    with closing(sqlite3.connect(path)) as connection:  # one file again, nothing left beside it
+        connection.execute("PRAGMA journal_mode=DELETE")
+
+
+def _fill_postgres(url: str, folder: Path, header: dict[str, Any], *, at: datetime) -> None:
+    database = Database(url)
+    try:
+        if inspect(database.engine).get_table_names():
+            if _restored_from(database) == header["id"]:
+                return  # a run that was killed after its commit
+            raise Conflict("the database is not empty")
+        with database.engine.begin() as connection:
+            load_postgres(connection, folder, header["schema_revision"])
+            migrations.upgrade_connection(connection, "head")
+            with Session(connection) as session:
+                _note(session, header, at=at)
+                session.flush()
+    finally:
+        database.close()
+
+
+def _restored_from(database: Database) -> str | None:
+    if not inspect(database.engine).has_table(Event.__tablename__):
+        return None
+    query = select(Event).order_by(Event.seq.desc()).limit(1)
+    with database.read() as session:
+        last = session.scalars(query).one_or_none()
+        return last.subject_id if last is not None and last.type is EventType.ARCHIVE_RESTORED else None
+
+
+def _note(session: Session, header: dict[str, Any], *, at: datetime) -> None:
+    detail = {"backup": header["id"], "made_at": header["made_at"], "last_seq": header["last_seq"]}
+    append_event(
+        session,
+        EventType.ARCHIVE_RESTORED,
+        subject_kind="backup",
+        subject_id=header["id"],
+        agency=None,
+        agent=_AGENT,
+        at=at,
+        detail=detail,
+    )
+
+
+def _move_into_place(work: Path, into: Path) -> None:
+    with durable.os_errors("move into", into.name):
+        for name in _MOVED:
+            shutil.rmtree(into / name, ignore_errors=True)  # of a run that was killed here
+            if (work / name).exists():
+                (work / name).rename(into / name)
+        for public in (into / "keys").glob("*.vkey"):
+            public.chmod(0o644)
+        if (work / "database" / SQLITE_NAME).exists():
+            (work / "database" / SQLITE_NAME).rename(into / SQLITE_NAME)
+    durable.sync_directory(into)
+    shutil.rmtree(work, ignore_errors=True)
+    durable.sync_directory(into)
