@@ -104,8 +104,11 @@ class Settings(BaseModel):
         bool,
         Field(description="Render Office and image components to PDF/A after storing, where LibreOffice is present."),
     ] = True
+    text_search: Annotated[
+        bool, Field(description="Take text from components after storing, so that records are found by it.")
+    ] = True
     rendition_delay_s: Annotated[
-        int, Field(ge=0, description="Renditions wait this long after storing, so that a burst is archived first.")
+        int, Field(ge=0, description="Renditions and text wait this long after storing, so that a burst is archived first.")
     ] = 300
     rendition_time_limit_s: Annotated[
         int, Field(gt=0, description="Longest rendering of one component, in seconds.")
@@ -139,9 +142,19 @@ class Settings(BaseModel):
             description="A copy not read for this long is due for the fixity check (R120: at most 3 years).",
         ),
     ] = 90
+    fixity_silent_runs: Annotated[
+        int, Field(ge=1, description="A copy that could not be checked in so many runs, one after the other, is an incident.")
+    ] = 3
+    fixity_silent_days: Annotated[
+        float, Field(ge=0, description="The same after so many days since the first of them.")
+    ] = 7.0
     fixity_sample_copies: Annotated[
         int, Field(ge=0, description="Copies each fixity run reads at random, whatever budget and age say.")
     ] = 20
+    way_back_days: Annotated[
+        int,
+        Field(ge=92, description="A retired location keeps its copies this long, as the way back (R124: 3 months)."),
+    ] = 92
     log_origin: Annotated[
         str, Field(pattern=r"^[^\s+]+$", description="Unique name of the evidence log, by custom a schema-less URL.")
     ] = "archive-service.invalid/log"
