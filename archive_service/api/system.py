@@ -7,8 +7,9 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from archive_service import clock, migrations
 from archive_service.api.dependencies import PrincipalDep, ServiceDep
@@ -16,7 +17,16 @@ from archive_service.api.records import event_row
 from archive_service.errors import ArchiveError
 from archive_service.identity.permissions import Permission, in_scope
 from archive_service.jobs import queue
-from archive_service.models import Event, Job, JobState, Record, RetentionReview, RetentionReviewItem, Submission
+from archive_service.models import (
+    Event,
+    EventType,
+    Job,
+    JobState,
+    Record,
+    RetentionReview,
+    RetentionReviewItem,
+    Submission,
+)
 from archive_service.service import Service
 
 router = APIRouter(tags=["system"])
@@ -71,8 +81,25 @@ def metrics(service: ServiceDep) -> PlainTextResponse:
         ):
             jobs.labels(kind.value, job_state.value).set(count)
         waiting = session.scalar(select(func.min(Job.run_at)).where(Job.state == JobState.READY))
+        _backups(session, registry)
     oldest.set(max(0.0, (clock.now() - waiting).total_seconds()) if waiting else 0.0)
     return PlainTextResponse(generate_latest(registry).decode(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _backups(session: Session, registry: CollectorRegistry) -> None:
+    """When a backup was last read back, and when a drill last passed; absent where that never was, so that an alert on age fires."""
+    passed = Event.detail["outcome"].as_string() == "PASSED"
+    for name, text, which in (
+        ("archive_last_backup_timestamp_seconds", "When a backup was last made", Event.type == EventType.BACKUP_MADE),
+        (
+            "archive_last_restore_drill_timestamp_seconds",
+            "When a restore drill last passed",
+            and_(Event.type == EventType.BACKUP_DRILLED, passed),
+        ),
+    ):
+        at = session.scalar(select(Event.at).where(which).order_by(Event.seq.desc()).limit(1))
+        if at is not None:
+            Gauge(name, text, registry=registry).set(at.timestamp())
 
 
 @router.get("/api/v1/jobs")

@@ -125,7 +125,7 @@ def drill(service: Service, backup: Path, keys: Keys, *, at: datetime, scratch_u
         try:
             needs_postgres = not service.database.is_sqlite
             with _scratch(service, scratch_url, needed=needs_postgres) as url:
-                restored = restore_backup(backup, keys, into=Path(folder) / "data", database_url=url, at=at)
+                restored = restore_backup(backup, keys, into=Path(folder) / "data", database_url=url)
                 made_at = restored.header["made_at"]
                 checks.append(_result("restored", [], {"members": restored.members}))
                 checks += _compared(service, restored)

@@ -210,9 +210,12 @@ def _b64(content: bytes) -> bytes:
 
 def _unb64(text: bytes) -> bytes:
     try:
-        return b64decode(text + b"=" * (-len(text) % 4), validate=True)
+        content = b64decode(text + b"=" * (-len(text) % 4), validate=True)
     except ValueError as exc:
         raise BackupDamaged(f"the header is not in its form: {exc}") from exc
+    if _b64(content) != text:
+        raise BackupDamaged("the header is not in its form: base64 with superfluous bits")
+    return content
 
 
 # ------------------------------------------------------------------ content

@@ -52,7 +52,8 @@ def not_in_place(session: Session, stores: Mapping[str, Store]) -> list[str]:
     Names and sizes only: whether the bytes are right is what fixity checks answer.
     """
     problems: list[str] = []
-    expected = dict(session.execute(select(AipCopy.location, func.count()).group_by(AipCopy.location)).tuples())
+    counted = session.execute(select(AipCopy.location, func.count()).group_by(AipCopy.location))
+    expected = {location: count for location, count in counted}  # noqa: C416 - rows are typed as such
     for location in sorted(expected):
         store = stores.get(location)
         if store is None:

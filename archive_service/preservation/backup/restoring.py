@@ -1,9 +1,9 @@
 """Restoring a backup into an empty place, checked to its last byte before anything is written.
 
-Order: target is empty → whole backup decrypted and compared with its manifest → unpacked into `.restoring` → database checked, brought to this
-version's schema, event added (PostgreSQL: one transaction from schema to event) → folders moved into place, SQLite's file last →
-`.restoring` removed. A kill before the end leaves a target without database and with `.restoring`: running the same command again
-starts over. What happened after the backup was made is then taken from storage (`catching_up`).
+Order: target is empty → whole backup decrypted and compared with its manifest → unpacked into `.restoring` → database checked and brought to
+this version's schema (PostgreSQL: in one transaction with its rows) → folders moved into place, SQLite's file last → `.restoring` removed.
+A kill before the end leaves `.restoring`: running the same command again starts over. What happened after the backup was made is
+then taken from storage (`catching_up`), and only then the restore is noted as an event: its number must follow those of all that happened.
 """
 
 import io
@@ -18,8 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
-from sqlalchemy import inspect, select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, inspect, select
 
 from archive_service import migrations
 from archive_service.audit import append_event, software
@@ -46,6 +45,7 @@ _FOLDERS: Final = {
 _MOVED: Final = ("keys", "trust", "staging", CONFIG)
 _STORAGE: Final = "storage"
 """Folder of the embedded default's locations: it may have outlived the database, and stays as it is."""
+_ID_NAME: Final = "backup-id"
 _AGENT: Final = software("restore")
 
 Progress = Callable[[str, int], None]
@@ -104,7 +104,7 @@ def _read(
 
 
 def restore_backup(
-    backup: Path, keys: Keys, *, into: Path, database_url: str | None, at: datetime, progress: Progress = _silent
+    backup: Path, keys: Keys, *, into: Path, database_url: str | None, progress: Progress = _silent
 ) -> Restored:
     """Restores a backup into an empty data folder and, for one of PostgreSQL, an empty database.
 
@@ -113,7 +113,6 @@ def restore_backup(
         keys: What opens it.
         into: Data folder: absent, empty, or with nothing but `storage/`.
         database_url: Of the empty PostgreSQL database; None for a backup of SQLite, which goes into the folder.
-        at: Now.
         progress: Told of bytes.
 
     Raises:
@@ -133,15 +132,17 @@ def restore_backup(
         )
         raise ConfigurationInvalid(f"a backup of {header['engine']} needs {wanted}")
     work = into / RESTORING
+    resumed = _text(work / _ID_NAME) == header["id"]
     with durable.os_errors("clear", RESTORING):
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True, mode=0o700)
+        (work / _ID_NAME).write_text(header["id"], encoding="ascii")
     _read(backup, keys, lambda name, content: _unpack(work, name, content), "unpack", progress)
     url = database_url or f"sqlite:///{into / SQLITE_NAME}"
     if database_url is None:
-        _prepare_sqlite(work / "database" / SQLITE_NAME, header, at=at)
+        _prepare_sqlite(work / "database" / SQLITE_NAME)
     else:
-        _fill_postgres(database_url, work / "database", header, at=at)
+        _fill_postgres(database_url, work / "database", header, resumed=resumed)
     _move_into_place(work, into)
     return Restored(
         header=header, folder=into, database_url=url, members=len(members), revision=migrations.head_revision()
@@ -173,58 +174,56 @@ def _unpack(work: Path, name: str, content: Iterator[bytes]) -> None:
             os.fsync(target.fileno())
 
 
-def _prepare_sqlite(path: Path, header: dict[str, Any], *, at: datetime) -> None:
+def _prepare_sqlite(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         check_sqlite(connection)
     database = Database(f"sqlite:///{path}")
     try:
         migrations.upgrade(database)
-        with database.write() as session:
-            _note(session, header, at=at)
     finally:
         database.close()
     with closing(sqlite3.connect(path)) as connection:  # one file again, nothing left beside it
         connection.execute("PRAGMA journal_mode=DELETE")
 
 
-def _fill_postgres(url: str, folder: Path, header: dict[str, Any], *, at: datetime) -> None:
+def _fill_postgres(url: str, folder: Path, header: dict[str, Any], *, resumed: bool) -> None:
     database = Database(url)
     try:
         if inspect(database.engine).get_table_names():
-            if _restored_from(database) == header["id"]:
-                return  # a run that was killed after its commit
+            if resumed and _last_seq(database) == header["last_seq"]:
+                return  # an earlier run of this restore was killed after its commit
             raise Conflict("the database is not empty")
         with database.engine.begin() as connection:
             load_postgres(connection, folder, header["schema_revision"])
             migrations.upgrade_connection(connection, "head")
-            with Session(connection) as session:
-                _note(session, header, at=at)
-                session.flush()
     finally:
         database.close()
 
 
-def _restored_from(database: Database) -> str | None:
+def _last_seq(database: Database) -> int | None:
     if not inspect(database.engine).has_table(Event.__tablename__):
         return None
-    query = select(Event).order_by(Event.seq.desc()).limit(1)
     with database.read() as session:
-        last = session.scalars(query).one_or_none()
-        return last.subject_id if last is not None and last.type is EventType.ARCHIVE_RESTORED else None
+        return session.scalar(select(func.max(Event.seq))) or 0
 
 
-def _note(session: Session, header: dict[str, Any], *, at: datetime) -> None:
-    detail = {"backup": header["id"], "made_at": header["made_at"], "last_seq": header["last_seq"]}
-    append_event(
-        session,
-        EventType.ARCHIVE_RESTORED,
-        subject_kind="backup",
-        subject_id=header["id"],
-        agency=None,
-        agent=_AGENT,
-        at=at,
-        detail=detail,
-    )
+def _text(path: Path) -> str:
+    return path.read_text(encoding="ascii") if path.is_file() else ""
+
+
+def note_restored(database: Database, header: dict[str, Any], detail: dict[str, Any], *, at: datetime) -> None:
+    """Adds the event of a restore, after everything that storage knows came in."""
+    with database.write() as session:
+        append_event(
+            session,
+            EventType.ARCHIVE_RESTORED,
+            subject_kind="backup",
+            subject_id=header["id"],
+            agency=None,
+            agent=_AGENT,
+            at=at,
+            detail={"backup": header["id"], "made_at": header["made_at"], "last_seq": header["last_seq"], **detail},
+        )
 
 
 def _move_into_place(work: Path, into: Path) -> None:
