@@ -227,6 +227,11 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "test": N_("Thử nghiệm"),
             "default": N_("Mặc định"),
         },
+        "text_status": {
+            "EXTRACTED": N_("tìm được theo nội dung"),
+            "NO_TEXT": N_("không có lớp văn bản"),
+            "NOT_CHECKED": N_("chưa đọc được nội dung"),
+        },
         "job_kind": {
             "check-submission": N_("Kiểm tra hồ sơ"),
             "store-submission": N_("Đóng gói và lưu"),
@@ -237,6 +242,7 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "check-fixity": N_("Kiểm tra toàn vẹn"),
             "repair-copy": N_("Sửa bản lưu"),
             "make-renditions": N_("Tạo bản chuyển đổi PDF/A"),
+            "extract-text": N_("Đọc chữ để tìm kiếm"),
             "make-backup": N_("Sao lưu"),
             "drill-restore": N_("Diễn tập khôi phục"),
             "copy-package": N_("Tạo bản lưu ở kho sau"),
@@ -357,6 +363,7 @@ ERROR_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "STORED_OBJECT_MISSING": N_("Không tìm thấy tệp trong kho; người vận hành cần xem ngay."),
         "STORE_FULL": N_("Kho lưu trữ đã đầy."),
         "COPY_NOT_POSSIBLE": N_("Không lập được bản sao giấy từ tài liệu này."),
+        "CONTENT_SEARCH_UNAVAILABLE": N_("Cơ sở dữ liệu này không tìm được theo nội dung tài liệu."),
         "TOO_LARGE": N_("Dữ liệu gửi lên quá lớn."),
         "DATABASE_UNAVAILABLE": N_("Cơ sở dữ liệu tạm thời không dùng được; xin thử lại."),
         "DIGEST_MISMATCH": N_("Tệp trong kho không khớp mã băm; người vận hành cần xem ngay."),

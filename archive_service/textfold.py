@@ -6,6 +6,8 @@ folded, and each word as written, so that "nguyen" finds Nguyễn and "nguyễn"
 
 import re
 import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 TERM_LENGTH: Final = 60
@@ -39,3 +41,28 @@ def index_terms(*texts: str) -> tuple[str, ...]:
 def query_terms(text: str) -> tuple[str, ...]:
     """Returns the terms to look up for a query: as written where the writer gave marks, else folded; the caller matches prefixes."""
     return tuple(dict.fromkeys(word[:TERM_LENGTH] for word in _WORD.findall(lowered(text))))[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word of a text, in the two forms it is searched by, and where it stands."""
+
+    folded: str
+    written: str
+    start: int
+    end: int
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether it was written with marks, and so means exactly this word."""
+        return self.folded != self.written
+
+
+def words_of(text: str) -> Iterator[Word]:
+    """Yields the words of an NFC text in order; words longer than `TERM_LENGTH` are cut."""
+    forms: dict[str, tuple[str, str]] = {}
+    for match in _WORD.finditer(text):
+        form = forms.get(match[0])
+        if form is None:
+            form = forms[match[0]] = folded(match[0])[:TERM_LENGTH], lowered(match[0])[:TERM_LENGTH]
+        yield Word(*form, match.start(), match.end())

@@ -59,6 +59,16 @@ class Page(Generic[Row]):
     next: str | None
 
 
-def clamp(limit: int | None) -> int:
-    """Returns a page size within the bounds."""
-    return max(1, min(limit or DEFAULT_LIMIT, MAX_LIMIT))
+def page_size(limit: int | None) -> int:
+    """Returns the page size asked for, `DEFAULT_LIMIT` when none was.
+
+    Raises:
+        BadRequest: out of bounds; a page shorter than asked for would look like the end of a list.
+    """
+    if limit is None:
+        return DEFAULT_LIMIT
+    if not 1 <= limit <= MAX_LIMIT:
+        raise BadRequest(
+            f"limit must be 1 to {MAX_LIMIT}, not {limit}", problems=[{"location": "limit", "reason": "out of bounds"}]
+        )
+    return limit

@@ -3,20 +3,38 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, exists, false, or_, select, union
 from sqlalchemy.orm import Session
 
-from archive_service.access.pages import Cursor, Page, clamp, decode_cursor
-from archive_service.errors import NotFound
-from archive_service.identity.permissions import Permission, Principal, in_scope
-from archive_service.models import Aip, AipCopy, Component, Record, RecordTerm, RetentionAssignment, State
-from archive_service.textfold import query_terms
+from archive_service.access import text_index
+from archive_service.access.pages import Cursor, Page, decode_cursor, page_size
+from archive_service.access.text_index import Term, terms_of
+from archive_service.errors import ArchiveError, BadRequest, NotFound
+from archive_service.identity.permissions import ROLE_PERMISSIONS, Permission, Principal, in_scope
+from archive_service.models import (
+    Aip,
+    AipCopy,
+    Component,
+    ComponentText,
+    Record,
+    RecordTerm,
+    RetentionAssignment,
+    State,
+    TextPiece,
+)
+from archive_service.textfold import Word, query_terms
 
 _END = chr(0x10FFFF)
 """Sorts after every text: the upper end of a prefix range."""
+
+
+class ContentSearchUnavailable(ArchiveError):
+    """Records cannot be found by what their documents say: this SQLite was built without FTS5. Use PostgreSQL, or another SQLite."""
+
+    code: ClassVar[str] = "CONTENT_SEARCH_UNAVAILABLE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +43,10 @@ class RecordQuery:
 
     text: str | None = None
     """Words of code, title or applicant; every word must match the beginning of one."""
+    content: str | None = None
+    """Words, and phrases between quotation marks, that must all stand in what the record's documents say."""
+    anywhere: str | None = None
+    """The same, each of them in code, title, applicant or documents."""
     dossier_code: str | None = None
     state: State | None = None
     archiving_agency: str | None = None
@@ -38,13 +60,21 @@ def list_records(session: Session, query: RecordQuery, principal: Principal) -> 
     """Returns a page of records, last stored first, within the principal's scope.
 
     Raises:
-        NotPermitted: the principal may search nowhere.
-        BadRequest: a malformed cursor.
+        NotPermitted: the principal may search nowhere; or searches content and may read nowhere.
+        BadRequest: a malformed cursor, a page size out of bounds, or no word to look for in the content.
+        ContentSearchUnavailable: content is searched and this database has no index of words.
     """
-    limit = clamp(query.limit)
+    limit = page_size(query.limit)
     principal.require(Permission.RECORD_SEARCH)
     statement = select(Record).where(_scope(principal, Permission.RECORD_SEARCH))
     statement = _filtered(statement, query)
+    if query.content is not None:
+        principal.require(Permission.RECORD_READ)
+        for term in _content_terms(session, query.content):
+            statement = statement.where(Record.id.in_(_holding(session, term, principal)))
+    if query.anywhere:
+        for term in terms_of(query.anywhere):
+            statement = statement.where(Record.id.in_(_anywhere(session, term, principal)))
     cursor = decode_cursor(query.cursor)
     if cursor is not None:
         statement = statement.where(
@@ -54,6 +84,42 @@ def list_records(session: Session, query: RecordQuery, principal: Principal) -> 
     more = len(rows) > limit
     items = rows[:limit]
     return Page(items=items, next=Cursor(items[-1].stored_at, items[-1].id).encode() if more else None)
+
+
+def _content_terms(session: Session, query: str) -> Sequence[Term]:
+    terms = terms_of(query)
+    if not terms:
+        raise BadRequest("no word to look for", problems=[{"location": "text", "reason": "no word"}])
+    if not text_index.available(session):
+        raise ContentSearchUnavailable("this database has no index of words: SQLite without FTS5")
+    return terms
+
+
+def _holding(session: Session, term: Term, principal: Principal) -> Select[UUID]:
+    """Returns a query for the records whose documents hold a term and may be read: finding words is reading."""
+    found = select(TextPiece.record_id).where(TextPiece.id.in_(text_index.pieces_with(session, term)))
+    if _reads_all_it_finds(principal):
+        return found
+    return found.join(Record, Record.id == TextPiece.record_id).where(_scope(principal, Permission.RECORD_READ))
+
+
+def _reads_all_it_finds(principal: Principal) -> bool:
+    """Returns whether every grant for searching is one for reading too; most people's are, and their searches need no second look."""
+    permissions = [ROLE_PERMISSIONS[grant.role] for grant in principal.grants]
+    return all(Permission.RECORD_READ in has for has in permissions if Permission.RECORD_SEARCH in has)
+
+
+def _anywhere(session: Session, term: Term, principal: Principal) -> Select[UUID] | CompoundSelect[UUID]:
+    described = None if term.is_phrase else select(RecordTerm.record_id).where(_term_range(term.words[0]))
+    searches_content = principal.may(Permission.RECORD_READ) and text_index.available(session)
+    if not searches_content:
+        return select(Record.id).where(false()) if described is None else described
+    held = _holding(session, term, principal)
+    return held if described is None else union(described, held)
+
+
+def _term_range(word: Word) -> ColumnElement[bool]:
+    return and_(RecordTerm.term >= word.written, RecordTerm.term < word.written + _END)
 
 
 def _scope(principal: Principal, permission: Permission) -> ColumnElement[bool]:
@@ -151,6 +217,15 @@ def component(
     if row is None:
         raise NotFound(f"record {record_id} holds no component {component_id!r}")
     return row[0], row[1]
+
+
+def texts(session: Session, components: Sequence[Component]) -> dict[str, ComponentText]:
+    """Returns what came of reading the text of components of one package version, by component id."""
+    statement = select(ComponentText).where(
+        ComponentText.aip_id.in_({row.aip_id for row in components}),
+        ComponentText.component_id.in_([row.component_id for row in components]),
+    )
+    return {row.component_id: row for row in session.scalars(statement)}
 
 
 def assignments(session: Session, record_id: UUID) -> Sequence[RetentionAssignment]:

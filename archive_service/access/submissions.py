@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from archive_service.access.pages import Cursor, Page, clamp, decode_cursor
+from archive_service.access.pages import Cursor, Page, decode_cursor, page_size
 from archive_service.errors import NotFound
 from archive_service.identity.permissions import Permission, Principal, in_scope
 from archive_service.models import State, Submission
@@ -29,7 +29,7 @@ def list_submissions(session: Session, query: SubmissionQuery, principal: Princi
     Raises:
         BadRequest: a malformed cursor.
     """
-    limit = clamp(query.limit)
+    limit = page_size(query.limit)
     statement = select(Submission).where(
         in_scope(principal, Permission.SUBMISSION_READ, Submission.archiving_agency, Submission.settling_agency)
     )

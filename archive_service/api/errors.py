@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from archive_service import errors
+from archive_service.access.records import ContentSearchUnavailable
 from archive_service.copies.originals import CopyNotPossible
 from archive_service.ingest.submissions import DossierInvalid
 
@@ -35,6 +36,7 @@ STATUS: Final[Mapping[type[errors.ArchiveError], HTTPStatus]] = MappingProxyType
         errors.StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
         errors.StoredObjectMissing: HTTPStatus.SERVICE_UNAVAILABLE,
         errors.Retained: HTTPStatus.CONFLICT,
+        ContentSearchUnavailable: HTTPStatus.NOT_IMPLEMENTED,
     }
 )
 """Status by class; a subclass without an entry has its nearest ancestor's. Everything else is 500: our fault."""

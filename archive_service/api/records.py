@@ -1,20 +1,24 @@
 """Archived records: list, read, bytes by range, history, retention, certified copies."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy.orm import Session
 
 from archive_service import clock
 from archive_service.access import records as access
 from archive_service.access.content import component_range, package_range
 from archive_service.access.reading import note_component_read, note_package_read
+from archive_service.access.snippets import Snippet, find_snippets
+from archive_service.access.text_index import terms_of
 from archive_service.api.dependencies import PrincipalDep, ServiceDep
 from archive_service.api.streams import content_answer
 from archive_service.audit import events_of
 from archive_service.identity.permissions import Permission
-from archive_service.models import Aip, AipCopy, Component, Event, Record, State
+from archive_service.models import Aip, AipCopy, Component, ComponentText, Event, Record, State
 from archive_service.rules import retention
 
 router = APIRouter(prefix="/api/v1/records", tags=["records"])
@@ -25,6 +29,7 @@ def get_records(
     service: ServiceDep,
     principal: PrincipalDep,
     q: Annotated[str | None, Query(max_length=200)] = None,
+    text: Annotated[str | None, Query(max_length=200)] = None,
     dossier_code: str | None = None,
     state: State | None = None,
     archiving_agency: str | None = None,
@@ -33,9 +38,13 @@ def get_records(
     limit: int | None = None,
     cursor: str | None = None,
 ) -> dict[str, Any]:
-    """Lists records, last stored first; `q` searches code, title and applicant with or without marks."""
+    """Lists records, last stored first; `q` searches code, title and applicant, `text` what the documents say.
+
+    Both with or without marks. `text` takes whole words, and phrases between quotation marks; each hit comes with the words around it.
+    """
     query = access.RecordQuery(
         text=q,
+        content=text,
         dossier_code=dossier_code,
         state=state,
         archiving_agency=archiving_agency,
@@ -46,7 +55,23 @@ def get_records(
     )
     with service.database.read() as session:
         page = access.list_records(session, query, principal)
-        return {"items": [record_row(record) for record in page.items], "next": page.next}
+        found = find_snippets(session, [row.id for row in page.items], terms_of(text or ""), principal)
+        return {
+            "items": [{**record_row(row), "snippet": _snippet(found.get(row.id))} for row in page.items],
+            "next": page.next,
+        }
+
+
+def _snippet(snippet: Snippet | None) -> dict[str, Any] | None:
+    """Returns the JSON of a hit: parts of plain text, so that nobody has to trust markup in it."""
+    if snippet is None:
+        return None
+    return {
+        "component_id": snippet.component_id,
+        "parts": [{"text": text, "hit": hit} for text, hit in snippet.parts],
+        "begins_within": snippet.begins_within,
+        "ends_within": snippet.ends_within,
+    }
 
 
 def record_row(record: Record) -> dict[str, Any]:
@@ -85,7 +110,7 @@ def get_record(record_id: UUID, service: ServiceDep, principal: PrincipalDep) ->
         return {
             **record_row(record),
             "aips": [_aip(aip, [copy for copy in copies if copy.aip_id == aip.id]) for aip in aips],
-            "contents": [component_row(record_id, component) for component in components],
+            "contents": _component_rows(session, record_id, components),
         }
 
 
@@ -109,6 +134,20 @@ def _aip(aip: Aip, copies: list[AipCopy]) -> dict[str, Any]:
             for copy in copies
         ],
     }
+
+
+def _component_rows(session: Session, record_id: UUID, components: Sequence[Component]) -> list[dict[str, Any]]:
+    texts = access.texts(session, components)
+    return [
+        {**component_row(record_id, component), "text": _text(texts.get(component.component_id))}
+        for component in components
+    ]
+
+
+def _text(row: ComponentText | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    return {"status": row.status.value, "characters": row.characters, "complete": row.complete, "reason": row.reason}
 
 
 def component_row(record_id: UUID, component: Component) -> dict[str, Any]:
@@ -145,7 +184,7 @@ def get_components(
         rows = access.components(session, aip.id, after=cursor, limit=limit + 1)
         items = rows[:limit]
         return {
-            "items": [component_row(record_id, component) for component in items],
+            "items": _component_rows(session, record_id, items),
             "next": items[-1].ordinal if len(rows) > limit else None,
         }
 

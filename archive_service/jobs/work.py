@@ -14,6 +14,7 @@ from archive_service.preservation.fixity import check_location, scheduled_plan
 from archive_service.preservation.repair import repair_aip
 from archive_service.preservation.seal import seal_log
 from archive_service.renditions.making import make_renditions
+from archive_service.renditions.text import extract_texts
 from archive_service.retention.review import review_due
 from archive_service.service import Service
 from archive_service.transfer.store import store_submission
@@ -77,8 +78,12 @@ def load_registry(checkers: Checkers | None = None) -> Registry:
     def renditions(context: JobContext) -> None:
         make_renditions(parts.service(context), UUID(context.job.subject))
 
+    def texts(context: JobContext) -> None:
+        extract_texts(parts.service(context), UUID(context.job.subject))
+
     return {
         JobKind.MAKE_RENDITIONS: renditions,
+        JobKind.EXTRACT_TEXT: texts,
         JobKind.CHECK_SUBMISSION: check,
         JobKind.STORE_SUBMISSION: store,
         JobKind.DISCARD_STAGING: discard,

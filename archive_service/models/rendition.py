@@ -37,3 +37,14 @@ class Rendition(Base):
     copies: Mapped[list[Any]] = mapped_column(default=list)
     """Location, version id, digest and time of reading back of each copy."""
     made_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class RenditionFailure(Base):
+    """The last try that gave no rendition of a component, with its reason; gone once there is one."""
+
+    __tablename__ = "rendition_failure"
+
+    aip_id: Mapped[UUID] = mapped_column(ForeignKey("aip.id", ondelete="RESTRICT"), primary_key=True)
+    component_id: Mapped[str] = mapped_column(String(100), primary_key=True)
+    reason: Mapped[str] = mapped_column(String(500))
+    failed_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -4,7 +4,18 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Computed,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from archive_service.db import UtcDateTime
@@ -51,6 +62,8 @@ class Submission(Base):
         ),
         Index("ix_submission_state_opened", "state", "opened_at", "id"),
         Index("ix_submission_agency_state_opened", "archiving_agency", "state", "opened_at", "id"),
+        Index("ix_submission_worst_state_opened", "worst_severity", "state", "opened_at", "id"),
+        Index("ix_submission_field_state_opened", "field", "state", "opened_at", "id"),
         Index("ix_submission_dossier_code", "dossier_code", "archiving_agency"),
         Index("ix_submission_content", "content_sha256"),
         CheckConstraint("content_sha256 IS NULL OR length(content_sha256) = 64", name="content_sha256"),
@@ -88,6 +101,10 @@ class Submission(Base):
     size_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     error_count: Mapped[int] = mapped_column(Integer, default=0)
     warning_count: Mapped[int] = mapped_column(Integer, default=0)
+    worst_severity: Mapped[int] = mapped_column(
+        Integer, Computed("CASE WHEN error_count > 0 THEN 2 WHEN warning_count > 0 THEN 1 ELSE 0 END"), deferred=True
+    )
+    """2 with errors, 1 with warnings, 0 with neither: kept by the database, for the queue's filter."""
     policies: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Id, version and digest of every policy and rule set the checks used (R145)."""
     retention: Mapped[dict[str, Any] | None]

@@ -11,6 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from archive_service.access import records as access
+from archive_service.access.snippets import find_snippets
+from archive_service.access.text_index import available, terms_of
 from archive_service.audit import events_of
 from archive_service.copies import register
 from archive_service.errors import NotFound
@@ -53,10 +55,10 @@ def get_records(
     due_before: Annotated[str, Query(max_length=10)] = "",
     cursor: str | None = None,
 ) -> Response:
-    """Searches records by code, title and applicant; without words, lists the last stored."""
+    """Searches records by code, title, applicant and what their documents say; without words, lists the last stored."""
     states = {value.value for value in RECORD_STATES}
     query = access.RecordQuery(
-        text=q.strip() or None,
+        anywhere=q.strip() or None,
         state=State(state) if state in states else None,
         procedure_code=procedure.strip() or None,
         archiving_agency=agency.strip() or None,
@@ -73,6 +75,9 @@ def get_records(
             "records.html",
             page=page,
             typed=typed,
+            snippets=find_snippets(session, [row.id for row in page.items], terms_of(q), visitor.principal),
+            searches_content=visitor.principal.may(Permission.RECORD_READ),
+            has_index=available(session),
             cursor=cursor,
             filtered=any(value for name, value in typed.items() if name != "q"),
             states=sorted(states),
@@ -115,6 +120,7 @@ def get_record(
             components=components[:COMPONENTS],
             more_components=components[COMPONENTS - 1].ordinal if len(components) > COMPONENTS else None,
             copyable=[component for component in components[:COMPONENTS] if component.mime in _COPYABLE],
+            texts=access.texts(session, components[:COMPONENTS]),
             verdicts=_verdicts(session, aips[0].submission_id),
             assignment=assignment,
             explanation=retention.explain(assignment, visitor.language) if assignment else [],
