@@ -43,11 +43,12 @@ from archive_service.transfer import store as transfer_store
 from archive_service.transfer.decisions import DecisionKind, decide
 
 AGENT = software("bench")
+OPERATOR = operator(AGENT)
 PARTS_OF_STORE = {
     "aip_content": "store_read_rows",
     "build_aip": "store_package",
-    "_copy_everywhere": "store_copies",
-    "_commit_stored": "store_rows",
+    "_copy": "store_copies",
+    "write_stored_rows": "store_rows",
 }
 
 
@@ -115,15 +116,15 @@ def receive(service: Service, folder: Path) -> UUID:
     origin = Origin(agent=AGENT, source_system="bench", sent_at=None)
     opened = open_submission(service.database, service.staging, pushed, origin, at=clock.unique_now())
     for component in pushed.dossier.components:
-        with service.database.read() as session:
-            expected = expected_component(session, opened.submission_id, component.id)
+        with service.database.read_columns() as connection:
+            expected = expected_component(connection, service.staging, opened.submission_id, component.id, OPERATOR)
         upload = ComponentUpload(service.staging, expected, limit_bytes=service.settings.max_component_bytes)
         with (folder / component.path).open("rb") as source:
             while chunk := source.read(CHUNK_BYTES):
                 upload.write(chunk)
-        upload.finish(service.database, at=clock.now())
+        upload.finish(service.database)
     with service.database.write() as session:
-        complete(session, opened.submission_id, agent=AGENT, at=clock.unique_now())
+        complete(session, service.staging, opened.submission_id, principal=OPERATOR, at=clock.unique_now())
     return opened.submission_id
 
 
@@ -134,7 +135,7 @@ def approve(service: Service, submission_id: UUID) -> None:
             session,
             submission_id,
             DecisionKind.APPROVE,
-            principal=operator(AGENT),
+            principal=OPERATOR,
             reason="",
             at=clock.unique_now(),
         )
