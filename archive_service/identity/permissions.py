@@ -32,6 +32,9 @@ class Permission(StrEnum):
     COPY_CANCEL = "copy.cancel"
     RETENTION_READ = "retention.read"
     RETENTION_REVIEW = "retention.review"
+    HOLD_READ = "hold.read"
+    HOLD_PLACE = "hold.place"
+    STORAGE_MANAGE = "storage.manage"
     AUDIT_READ = "audit.read"
     JOB_READ = "job.read"
     JOB_REQUEUE = "job.requeue"
@@ -55,17 +58,22 @@ _READER: Final = frozenset(
 ROLE_PERMISSIONS: Final[Mapping[RoleName, frozenset[Permission]]] = MappingProxyType(
     {
         RoleName.SUBMITTER: frozenset({Permission.SUBMISSION_PUSH, Permission.SUBMISSION_READ}),
-        RoleName.ARCHIVIST: _READER | {Permission.SUBMISSION_DECIDE, Permission.RETENTION_READ, Permission.JOB_READ},
+        RoleName.ARCHIVIST: _READER
+        | {Permission.SUBMISSION_DECIDE, Permission.RETENTION_READ, Permission.HOLD_READ, Permission.JOB_READ},
         RoleName.RECORDS_HEAD: _READER
         | {
             Permission.SUBMISSION_DECIDE,
             Permission.RETENTION_READ,
             Permission.RETENTION_REVIEW,
+            Permission.HOLD_READ,
+            Permission.HOLD_PLACE,
             Permission.COPY_CANCEL,
             Permission.AUDIT_READ,
             Permission.JOB_READ,
         },
-        RoleName.COUNCIL: frozenset({Permission.RECORD_SEARCH, Permission.RECORD_READ, Permission.RETENTION_READ}),
+        RoleName.COUNCIL: frozenset(
+            {Permission.RECORD_SEARCH, Permission.RECORD_READ, Permission.RETENTION_READ, Permission.HOLD_READ}
+        ),
         RoleName.OFFICER: frozenset({Permission.RECORD_SEARCH, Permission.RECORD_READ, Permission.COPY_READ}),
         RoleName.COPY_OFFICER: frozenset(
             {
@@ -83,6 +91,7 @@ ROLE_PERMISSIONS: Final[Mapping[RoleName, frozenset[Permission]]] = MappingProxy
                 Permission.RECORD_SEARCH,
                 Permission.COPY_READ,
                 Permission.RETENTION_READ,
+                Permission.HOLD_READ,
                 Permission.JOB_READ,
             }
         ),
@@ -91,6 +100,7 @@ ROLE_PERMISSIONS: Final[Mapping[RoleName, frozenset[Permission]]] = MappingProxy
                 Permission.ACCOUNT_MANAGE,
                 Permission.TOKEN_MANAGE,
                 Permission.TRUST_MANAGE,
+                Permission.STORAGE_MANAGE,
                 Permission.AUDIT_READ,
                 Permission.JOB_READ,
                 Permission.JOB_REQUEUE,
