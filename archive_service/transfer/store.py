@@ -84,6 +84,9 @@ def store_submission(service: Service, submission_id: UUID) -> None:
         if service.settings.renditions and any(may_be_rendered(file.component.path) for file in content.files):
             later = at + timedelta(seconds=service.settings.rendition_delay_s)
             enqueue(session, JobKind.MAKE_RENDITIONS, derived_id("aip", built.objid), at=at, run_at=later)
+        if service.settings.text_search:
+            later = at + timedelta(seconds=service.settings.rendition_delay_s)
+            enqueue(session, JobKind.EXTRACT_TEXT, derived_id("aip", built.objid), at=at, run_at=later)
 
 
 def object_key(dossier: Dossier, built: BuiltAip) -> str:
