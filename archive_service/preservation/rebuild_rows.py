@@ -113,7 +113,7 @@ def _submission(session: Session, found: StoredAip, pushed: PushedDossier, store
     describe(submission, pushed)
     submission.received_count = submission.component_count
     submission.policies = intake["policies"]
-    session.add(submission)
+    submission = session.merge(submission)  # a restored database may hold it as still on its way
     session.flush()
     _decision(session, submission)
     return submission

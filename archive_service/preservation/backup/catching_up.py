@@ -278,14 +278,14 @@ def _unsound(path: Path) -> str:
 
 
 def _make_room(session: Session, submission_id: UUID) -> None:
-    """Removes the rows of a submission that was still on its way in the backup and is stored now: the AIP carries all of them."""
+    """Removes what hangs on a submission that was still on its way in the backup and is stored now: the AIP carries all of it."""
     known = session.get(Submission, submission_id)
     if known is None or State(known.state) not in IN_FLIGHT:
         return
     for table in (Component, SubmissionFinding, SignatureVerdict, Decision):
         session.execute(delete(table).where(table.submission_id == submission_id))
-    session.delete(known)
     session.flush()
+    session.expire_all()
 
 
 # ------------------------------------------------------------------ what rows say against what events say
