@@ -108,7 +108,8 @@ class Settings(BaseModel):
         bool, Field(description="Take text from components after storing, so that records are found by it.")
     ] = True
     rendition_delay_s: Annotated[
-        int, Field(ge=0, description="Renditions and text wait this long after storing, so that a burst is archived first.")
+        int,
+        Field(ge=0, description="Renditions and text wait this long after storing, so that a burst is archived first."),
     ] = 300
     rendition_time_limit_s: Annotated[
         int, Field(gt=0, description="Longest rendering of one component, in seconds.")
@@ -143,7 +144,7 @@ class Settings(BaseModel):
         ),
     ] = 90
     fixity_silent_runs: Annotated[
-        int, Field(ge=1, description="A copy that could not be checked in so many runs, one after the other, is an incident.")
+        int, Field(ge=1, description="A copy that could not be checked in so many runs in a row is an incident.")
     ] = 3
     fixity_silent_days: Annotated[
         float, Field(ge=0, description="The same after so many days since the first of them.")
@@ -164,6 +165,20 @@ class Settings(BaseModel):
     ] = None
     tsa_anchors: Annotated[
         Path | None, Field(description="PEM file of the time-stamp authorities' root certificates.")
+    ] = None
+    backup_dir: Annotated[
+        Path | None, Field(description="Folder of the nightly backup, on another medium; none = no scheduled backup.")
+    ] = None
+    backup_recipients: Annotated[
+        str | None,
+        Field(description="Who can open backups: age1… keys, comma-separated (`archive-service backup-key`)."),
+    ] = None
+    backup_keep: Annotated[int, Field(gt=0, description="Scheduled backups kept; older ones are removed.")] = 30
+    backup_identity: Annotated[
+        Path | None,
+        Field(
+            description="Key file for scheduled restore drills; none = drills are run by hand, with the key kept away."
+        ),
     ] = None
     log_json: Annotated[bool, Field(description="Write log lines as JSON.")] = False
 

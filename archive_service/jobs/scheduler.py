@@ -38,10 +38,20 @@ class ScheduledTask:
     minute: str
     hour: str
     reason: str
+    day: str = "*"
+    month: str = "*"
+    day_of_week: str = "*"
 
     def trigger(self) -> CronTrigger:
         """Returns the times as an APScheduler trigger."""
-        return CronTrigger(hour=self.hour, minute=self.minute, timezone=clock.LEGAL_ZONE)
+        return CronTrigger(
+            month=self.month,
+            day=self.day,
+            day_of_week=self.day_of_week,
+            hour=self.hour,
+            minute=self.minute,
+            timezone=clock.LEGAL_ZONE,
+        )
 
 
 SCHEDULE: Final = (
@@ -72,6 +82,51 @@ SCHEDULE: Final = (
         minute="47",
         hour="*",
         reason="What happened within an hour is made final; more often costs time-stamps and small objects.",
+    ),
+    ScheduledTask(
+        name="renew-evidence",
+        kind=JobKind.RENEW_EVIDENCE,
+        minute="37",
+        hour="4",
+        reason="Evidence ends by whole days and months ahead (R037): once a day, before the working day of who must act.",
+    ),
+    ScheduledTask(
+        name="storage-moves",
+        kind=JobKind.KEEP_STORAGE,
+        minute="7",
+        hour="*",
+        reason="A move that waits for a repair or for a location that was away goes on within the hour.",
+    ),
+    ScheduledTask(
+        name="storage-upkeep",
+        kind=JobKind.KEEP_STORAGE,
+        minute="20",
+        hour="2",
+        reason="Locks are extended by civil dates and copies that are lacking made: once a day is enough.",
+    ),
+    ScheduledTask(
+        name="reconcile",
+        kind=JobKind.RECONCILE_STORAGE,
+        minute="30",
+        hour="4",
+        day_of_week="sun",
+        reason="Asks the location about every object: once a week, when nobody works.",
+    ),
+    ScheduledTask(
+        name="backup",
+        kind=JobKind.MAKE_BACKUP,
+        minute="30",
+        hour="0",
+        reason="Each night, where a folder is set, before the day's other work (TT 05/2025: daily).",
+    ),
+    ScheduledTask(
+        name="restore-drill",
+        kind=JobKind.DRILL_RESTORE,
+        minute="30",
+        hour="5",
+        day="1",
+        month="1,4,7,10",
+        reason="Quarterly, where a drill key is set (QCVN 12, 3.12.2.2.5; R123).",
     ),
     ScheduledTask(
         name="fixity",

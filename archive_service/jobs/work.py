@@ -6,12 +6,15 @@ from uuid import UUID
 from archive_service import clock
 from archive_service.ingest.check import Checkers, check_submission
 from archive_service.ingest.staging_upkeep import discard_staging, sweep_staging
+from archive_service.jobs.backup_work import backup_registry
 from archive_service.jobs.checkers import LimitedCheckers
 from archive_service.jobs.pruning import prune_jobs
+from archive_service.jobs.storage_work import storage_registry
 from archive_service.jobs.worker import JobContext, Registry
 from archive_service.models import JobKind
 from archive_service.preservation.fixity import check_location, scheduled_plan
-from archive_service.preservation.repair import repair_aip
+from archive_service.preservation.renewal import renew_evidence
+from archive_service.preservation.repair import repair_aip, repair_object
 from archive_service.preservation.seal import seal_log
 from archive_service.renditions.making import make_renditions
 from archive_service.renditions.text import extract_texts
@@ -91,6 +94,8 @@ def load_registry(checkers: Checkers | None = None) -> Registry:
         JobKind.REVIEW_RETENTION: review,
         JobKind.PRUNE_JOBS: prune_jobs,
         **_preservation(parts),
+        **storage_registry(parts.service),
+        **backup_registry(parts.service),
     }
 
 
@@ -108,4 +113,16 @@ def _preservation(parts: _Parts) -> Registry:
     def seal(context: JobContext) -> None:
         seal_log(parts.service(context), at=clock.unique_now(), progress=lambda *_: context.check_stop())
 
-    return {JobKind.CHECK_FIXITY: fixity, JobKind.REPAIR_COPY: repair, JobKind.SEAL_LOG: seal}
+    def renew(context: JobContext) -> None:
+        renew_evidence(parts.service(context), at=clock.unique_now(), progress=lambda *_: context.check_stop())
+
+    def repair_one(context: JobContext) -> None:
+        repair_object(parts.service(context), context.job.subject)
+
+    return {
+        JobKind.CHECK_FIXITY: fixity,
+        JobKind.REPAIR_COPY: repair,
+        JobKind.REPAIR_OBJECT: repair_one,
+        JobKind.SEAL_LOG: seal,
+        JobKind.RENEW_EVIDENCE: renew,
+    }
