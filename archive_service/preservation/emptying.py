@@ -17,7 +17,7 @@ from archive_service.digests import sha256
 from archive_service.errors import ArchiveError, Retained, StoreUnavailable
 from archive_service.legal_hold import require_unheld
 from archive_service.lifecycle import locked_record
-from archive_service.models import Aip, AipCopy, CertifiedCopy, EventType, Rendition, StorageMove
+from archive_service.models import Aip, AipCopy, CertifiedCopy, EventType, ObjectCopy, Rendition, StorageMove
 from archive_service.placement import Placement
 from archive_service.preservation.copying import Package
 from archive_service.preservation.move_steps import Outcome, Piece, SideObject
@@ -159,3 +159,6 @@ def _remove_side_object(service: Service, store: Store, move: StorageMove, where
         rendition = session.get(Rendition, piece.id, with_for_update=True)
         if rendition is not None:
             rendition.copies = [copy for copy in rendition.copies if copy["location"] != move.location]
+        query = select(ObjectCopy).where(ObjectCopy.store_key == key, ObjectCopy.location == move.location)
+        for noted in session.scalars(query.with_for_update()):
+            noted.state = "REMOVED"

@@ -18,7 +18,17 @@ from archive_service.audit import software
 from archive_service.digests import sha256
 from archive_service.errors import ConfigurationInvalid
 from archive_service.followup import enqueue
-from archive_service.models import Aip, AipCopy, CertifiedCopy, JobKind, MovePurpose, Record, Rendition, StorageMove
+from archive_service.models import (
+    Aip,
+    AipCopy,
+    CertifiedCopy,
+    JobKind,
+    MovePurpose,
+    ObjectCopy,
+    Record,
+    Rendition,
+    StorageMove,
+)
 from archive_service.placement import Placement
 from archive_service.preservation.copying import (
     GONE,
@@ -285,18 +295,37 @@ def note_outcome(session: Session, outcome: Outcome, *, not_before: datetime, at
 
 
 def _note_side_object(session: Session, piece: SideObject, written: Sequence[Written]) -> None:
-    row = session.get(Rendition, piece.id, with_for_update=True)
-    if row is None or not written:
-        return  # the places of certified copies follow from the policy
-    known = {copy["location"] for copy in row.copies}
-    fresh = [
-        {
-            "location": each.location,
-            "version_id": each.version_id,
-            "read_back_sha256": each.sha256,
-            "verified_at": each.verified_at.isoformat(),
-        }
-        for each in written
-        if each.location not in known
-    ]
-    row.copies = [*row.copies, *fresh]
+    """Notes where an object of the archive's own is now; the fixity check and repair go by its rows."""
+    rendition = session.get(Rendition, piece.id, with_for_update=True)
+    if rendition is not None:
+        known = {copy["location"] for copy in rendition.copies}
+        fresh = [_place(each) for each in written if each.location not in known]
+        rendition.copies = [*rendition.copies, *fresh]
+    rows = session.scalars(select(ObjectCopy).where(ObjectCopy.store_key == piece.bytes.key).with_for_update()).all()
+    if not rows:
+        return  # not noted yet: the fixity check notes every place at once
+    by_location = {row.location: row for row in rows}
+    for each in written:
+        row = by_location.get(each.location)
+        if row is None:
+            first = rows[0]
+            row = ObjectCopy(
+                kind=first.kind,
+                subject_id=first.subject_id,
+                aip_id=first.aip_id,
+                location=each.location,
+                store_key=first.store_key,
+                sha256=first.sha256,
+                size_bytes=first.size_bytes,
+            )
+            session.add(row)
+        row.version_id, row.verified_at, row.state = each.version_id, each.verified_at, "INTACT"
+
+
+def _place(written: Written) -> dict[str, Any]:
+    return {
+        "location": written.location,
+        "version_id": written.version_id,
+        "read_back_sha256": written.sha256,
+        "verified_at": written.verified_at.isoformat(),
+    }

@@ -436,7 +436,7 @@ def locations(service: Service) -> list[LocationView]:
         where = placement(service, session)
         rows = {row.name: row for row in session.scalars(select(StorageLocation))}
         query = select(AipCopy.location, func.count()).where(AipCopy.state.not_in(GONE)).group_by(AipCopy.location)
-        counts: dict[str, int] = dict(session.execute(query).tuples().all())
+        counts: dict[str, int] = dict(session.execute(query).all())
         return [_view(session, where, rows.get(name), name, counts.get(name, 0)) for name in sorted(where.states)]
 
 

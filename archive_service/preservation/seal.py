@@ -86,7 +86,7 @@ def seal_log(service: Service, *, at: datetime, progress: Progress = lambda _lea
         signer = _signer_in_force(service.settings, last)
         pending = _prepared(service)
         compare_with_storage(
-            service.stores,
+            stores_in_use(service),
             last.ordinal if last else 0,
             last.note if last else None,
             next_is_signed=pending is not None and pending.checkpoint is not None,
@@ -210,7 +210,7 @@ def _finish(
             in_memory("checkpoints", checkpoint.encode()),
         ]
         note = _note(service.settings, row, last, objects, signers)
-        write_seal(service.stores, row.ordinal, [*objects, in_memory("seals", note.encode())])
+        write_seal(stores_in_use(service), row.ordinal, [*objects, in_memory("seals", note.encode())])
     return _commit_sealed(service, row, built, note)
 
 
