@@ -52,7 +52,8 @@ class Database:
         self.url = url
         self.engine = _engine(url)
         self._write = sessionmaker(self.engine, expire_on_commit=False)
-        self._read = sessionmaker(self.engine.execution_options(archive_read_only=True), expire_on_commit=False)
+        self._read_only = self.engine.execution_options(archive_read_only=True)
+        self._read = sessionmaker(self._read_only, expire_on_commit=False)
 
     @property
     def is_sqlite(self) -> bool:
@@ -70,6 +71,12 @@ class Database:
         """Opens a transaction for reading only."""
         with self._read() as session:
             yield session
+
+    @contextmanager
+    def read_columns(self) -> Iterator[Connection]:
+        """Opens a transaction for reading columns, without row objects: half the price, where it is paid for every file."""
+        with self._read_only.connect() as connection:
+            yield connection
 
     def close(self) -> None:
         """Closes every pooled connection."""

@@ -1,7 +1,6 @@
 """Pushing dossiers: open, upload, complete, follow; and deciding on them."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -18,14 +17,22 @@ from archive_service.access.submissions import SubmissionQuery, find_scoped_subm
 from archive_service.api.dependencies import PrincipalDep, ServiceDep
 from archive_service.api.streams import body_chunks, whole_body
 from archive_service.digests import RunningDigest
-from archive_service.errors import BadRequest, DigestMismatch, TooLarge
+from archive_service.errors import BadRequest, DigestMismatch
 from archive_service.identity.permissions import Permission, Principal
 from archive_service.ids import new_id
 from archive_service.ingest.findings import stored_findings
 from archive_service.ingest.packages import PACKAGE_NAME, open_package
 from archive_service.ingest.submissions import Origin, open_submission, read_dossier
-from archive_service.ingest.uploads import ComponentUpload, ExpectedComponent, complete, expected_component, withdraw
-from archive_service.models import Component, Decision, SignatureVerdict, State, Submission
+from archive_service.ingest.uploads import (
+    ComponentUpload,
+    ExpectedComponent,
+    complete,
+    count_staged,
+    expected_component,
+    waiting_components,
+    withdraw,
+)
+from archive_service.models import Decision, SignatureVerdict, State, Submission
 from archive_service.service import Service
 from archive_service.transfer.decisions import DecisionKind, decide, decide_many
 
@@ -72,11 +79,8 @@ def _open(request: Request, service: Service, principal: Principal, content: byt
 
 
 def _uploads(service: Service, submission_id: UUID) -> list[dict[str, str]]:
-    query = select(Component.component_id).where(
-        Component.submission_id == submission_id, Component.received_at.is_(None)
-    )
-    with service.database.read() as session:
-        waiting: Sequence[str] = session.scalars(query.order_by(Component.ordinal)).all()
+    with service.database.read_columns() as connection:
+        waiting = list(waiting_components(connection, service.staging, submission_id))
     return [{"component_id": name, "url": f"/api/v1/submissions/{submission_id}/components/{name}"} for name in waiting]
 
 
@@ -85,46 +89,88 @@ async def put_component(
     submission_id: UUID, component_id: str, request: Request, service: ServiceDep, principal: PrincipalDep
 ) -> Response:
     """Takes the bytes of one component; repeatable."""
-    expected = await run_in_threadpool(_expected, service, principal, submission_id, component_id)
-    if expected.already_received:
-        await _compare_only(request, expected)
-        return Response(status_code=HTTPStatus.NO_CONTENT)
-    upload = await run_in_threadpool(
-        ComponentUpload, service.staging, expected, limit_bytes=service.settings.max_component_bytes
-    )
-    try:
-        async for chunk in body_chunks(request, limit_bytes=service.settings.max_component_bytes):
-            await run_in_threadpool(upload.write, chunk)
-        await run_in_threadpool(upload.finish, service.database, at=clock.now())
-    finally:
-        await run_in_threadpool(upload.abort)
+    chunks = body_chunks(request, limit_bytes=service.settings.max_component_bytes)
+    # A small body, as most are, is taken in one go: each change of thread has its price.
+    begun = [chunk for _ in range(2) if (chunk := await anext(chunks, b""))]
+    whole = len(begun) < 2  # noqa: PLR2004 - the second chunk says that there is more
+    started = await run_in_threadpool(_take, service, principal, submission_id, component_id, begun, whole=whole)
+    if isinstance(started, ComponentUpload):
+        try:
+            async for chunk in chunks:
+                await run_in_threadpool(started.write, chunk)
+            await run_in_threadpool(started.finish, service.database)
+        finally:
+            await run_in_threadpool(started.abort)
+    elif started is not None:
+        async for chunk in chunks:
+            started.update(chunk)
+        started.require_equal()
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def _expected(service: Service, principal: Principal, submission_id: UUID, component_id: str) -> ExpectedComponent:
-    with service.database.read() as session:
-        find_scoped_submission(session, submission_id, principal, Permission.SUBMISSION_PUSH)
-        return expected_component(session, submission_id, component_id)
+def _take(
+    service: Service,
+    principal: Principal,
+    submission_id: UUID,
+    component_id: str,
+    begun: Sequence[bytes],
+    *,
+    whole: bool,
+) -> "ComponentUpload | _Comparison | None":
+    """Takes the first chunks of a component; returns what takes the rest, None when that was all."""
+    with service.database.read_columns() as connection:
+        expected = expected_component(connection, service.staging, submission_id, component_id, principal)
+    if expected.already_received:
+        comparison = _Comparison(expected)
+        for chunk in begun:
+            comparison.update(chunk)
+        if not whole:
+            return comparison
+        comparison.require_equal()
+        return None
+    upload = ComponentUpload(service.staging, expected, limit_bytes=service.settings.max_component_bytes)
+    try:
+        for chunk in begun:
+            upload.write(chunk)
+        if whole:
+            upload.finish(service.database)
+    except BaseException:
+        upload.abort()
+        raise
+    return None if whole else upload
 
 
-async def _compare_only(request: Request, expected: ExpectedComponent) -> None:
-    running = RunningDigest()
-    with suppress(TooLarge):  # longer than declared is simply other bytes; the digest of a part never fits
-        async for chunk in body_chunks(request, limit_bytes=expected.size_bytes):
-            running.update(chunk)
-    if running.size_bytes != expected.size_bytes or running.digest() != expected.digest:
-        raise DigestMismatch(
-            f"component {expected.component_id} was received already and these are other bytes",
-            component_id=expected.component_id,
-        )
+class _Comparison:
+    """Compares bytes sent again with the declared ones; nothing is written."""
+
+    def __init__(self, expected: ExpectedComponent) -> None:
+        self._expected = expected
+        self._running = RunningDigest()
+
+    def update(self, chunk: bytes) -> None:
+        """Takes the next bytes; what comes after more than the declared size makes no difference."""
+        if self._running.size_bytes <= self._expected.size_bytes:
+            self._running.update(chunk)
+
+    def require_equal(self) -> None:
+        """Refuses other bytes.
+
+        Raises:
+            DigestMismatch: these are other bytes.
+        """
+        expected = self._expected
+        if self._running.size_bytes != expected.size_bytes or self._running.digest() != expected.digest:
+            raise DigestMismatch(
+                f"component {expected.component_id} was received already and these are other bytes",
+                component_id=expected.component_id,
+            )
 
 
 @router.post("/submissions/{submission_id}/complete", status_code=HTTPStatus.ACCEPTED)
 def post_complete(submission_id: UUID, service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
     """Ends the upload and queues the checks; repeatable."""
     with service.database.write() as session:
-        find_scoped_submission(session, submission_id, principal, Permission.SUBMISSION_PUSH)
-        complete(session, submission_id, agent=principal.agent, at=clock.unique_now())
+        complete(session, service.staging, submission_id, principal=principal, at=clock.unique_now())
     return _submission_body(service, principal, submission_id, with_findings=False)
 
 
@@ -202,10 +248,11 @@ def get_submissions(
     )
     with service.database.read() as session:
         page = list_submissions(session, query, principal)
-        return {"items": [_row(submission) for submission in page.items], "next": page.next}
+        return {"items": [_row(service, submission) for submission in page.items], "next": page.next}
 
 
-def _row(submission: Submission) -> dict[str, Any]:
+def _row(service: Service, submission: Submission) -> dict[str, Any]:
+    receiving = submission.state is State.RECEIVING
     return {
         "id": str(submission.id),
         "dossier_code": submission.dossier_code,
@@ -220,7 +267,7 @@ def _row(submission: Submission) -> dict[str, Any]:
         "source_system": submission.source_system,
         "opened_at": submission.opened_at.isoformat(),
         "components": submission.component_count,
-        "received": submission.received_count,
+        "received": count_staged(service.staging, submission.id) if receiving else submission.received_count,
         "size_bytes": submission.size_bytes,
         "errors": submission.error_count,
         "warnings": submission.warning_count,
@@ -232,7 +279,7 @@ def _submission_body(
 ) -> dict[str, Any]:
     with service.database.read() as session:
         submission = find_scoped_submission(session, submission_id, principal, Permission.SUBMISSION_READ)
-        body = _row(submission)
+        body = _row(service, submission)
         if not with_findings:
             return body
         decision = session.scalars(select(Decision).where(Decision.submission_id == submission_id)).one_or_none()

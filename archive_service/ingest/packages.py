@@ -5,7 +5,7 @@ The same ZIP, or another ZIP of the same dossier, gives the same submission.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -16,11 +16,9 @@ from sqlalchemy.orm import Session
 
 from archive_service import clock
 from archive_service.audit import append_event
-from archive_service.db import Database
 from archive_service.digests import sha256
 from archive_service.errors import ArchiveError, DigestMismatch, NotFound, PackageInvalid, TooLarge
 from archive_service.findings import Finding
-from archive_service.followup import enqueue
 from archive_service.identity.permissions import ALL, Permission, Principal
 from archive_service.ingest.submissions import (
     DossierInvalid,
@@ -30,9 +28,18 @@ from archive_service.ingest.submissions import (
     open_submission,
     read_dossier,
 )
-from archive_service.ingest.uploads import ExpectedComponent, ReceivedComponent, mark_received, staged_name
-from archive_service.lifecycle import locked_submission, transition
-from archive_service.models import Component, EventType, JobKind, State, Submission
+from archive_service.ingest.uploads import (
+    ExpectedComponent,
+    crc_is_noted,
+    end_receiving,
+    is_staged,
+    mark_received,
+    note_crcs,
+    staged_folder,
+    staged_name,
+)
+from archive_service.lifecycle import lock_submission
+from archive_service.models import Component, EventType, State, Submission
 from archive_service.packaging import dossier_zip
 from archive_service.packaging.zip_reader import ZipLimits
 from archive_service.service import Service
@@ -40,8 +47,6 @@ from archive_service.settings import Settings
 from archive_service.storage.staging import StagedFile, StagingArea
 
 PACKAGE_NAME: Final = "package.zip"
-NOTED_TOGETHER: Final = 500
-"""Unpacked components noted in one transaction: few commits for 20,000 files, little to unpack again after a crash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,19 +166,9 @@ def _open_unreadable(
 
 
 def _queue_check(session: Session, submission_id: UUID, origin: Origin, *, at: datetime) -> None:
-    submission = locked_submission(session, submission_id)
-    if submission.state is not State.RECEIVING or submission.form != "package":
-        return
-    submission.completed_at = at
-    transition(
-        session,
-        submission,
-        State.CHECKING,
-        agent=origin.agent,
-        at=at,
-        detail={"components": submission.component_count, "size_bytes": submission.size_bytes},
-    )
-    enqueue(session, JobKind.CHECK_SUBMISSION, submission_id, at=at)
+    submission = lock_submission(session, submission_id)
+    if submission.state is State.RECEIVING and submission.form == "package":
+        end_receiving(session, submission, agent=origin.agent, at=at)
 
 
 def unpack(service: Service, submission_id: UUID) -> Unpacked:
@@ -191,20 +186,22 @@ def unpack(service: Service, submission_id: UUID) -> Unpacked:
         except DossierInvalid as exc:
             return Unpacked(pushed=None, findings=exc.findings)
         problems = list(opened.notes)
-        noted: list[ReceivedComponent] = []
-        for expected, path in _waiting(service.database, submission_id):
+        crcs: dict[str, int] = {}
+        failed: list[str] = []
+        for expected, path in _waiting(service, submission_id):
             outcome = _unpack_one(service.staging, opened, expected, path)
             if isinstance(outcome, Finding):
                 problems.append(outcome)
-                continue
-            noted.append(outcome)
-            if len(noted) == NOTED_TOGETHER:
-                _note(service.database, submission_id, noted)
-        _note(service.database, submission_id, noted)
+                failed.append(expected.component_id)
+            elif crc_is_noted(expected.size_bytes):
+                crcs[expected.component_id] = outcome
+    with service.database.write() as session:
+        note_crcs(session, submission_id, crcs)
+        mark_received(session, submission_id, without=failed, at=clock.now())
     return Unpacked(pushed=pushed, findings=problems)
 
 
-def _waiting(database: Database, submission_id: UUID) -> list[tuple[ExpectedComponent, str]]:
+def _waiting(service: Service, submission_id: UUID) -> Iterator[tuple[ExpectedComponent, str]]:
     query = select(
         Component.component_id,
         Component.ordinal,
@@ -212,26 +209,26 @@ def _waiting(database: Database, submission_id: UUID) -> list[tuple[ExpectedComp
         Component.declared_sha256,
         Component.declared_size_bytes,
     ).where(Component.submission_id == submission_id, Component.received_at.is_(None))
-    with database.read() as session:
-        return [
-            (
-                ExpectedComponent(
-                    submission_id=submission_id,
-                    component_id=row.component_id,
-                    ordinal=row.ordinal,
-                    digest=sha256(row.declared_sha256),
-                    size_bytes=row.declared_size_bytes,
-                    already_received=False,
-                ),
-                row.path,
+    with service.database.read() as session:
+        rows = session.execute(query.order_by(Component.ordinal)).all()
+    folder = staged_folder(service.staging, submission_id)
+    for row in rows:
+        if not is_staged(folder, row.ordinal):
+            expected = ExpectedComponent(
+                submission_id=submission_id,
+                component_id=row.component_id,
+                ordinal=row.ordinal,
+                digest=sha256(row.declared_sha256),
+                size_bytes=row.declared_size_bytes,
+                already_received=False,
             )
-            for row in session.execute(query.order_by(Component.ordinal))
-        ]
+            yield expected, row.path
 
 
 def _unpack_one(
     staging: StagingArea, opened: dossier_zip.PushedDossier, expected: ExpectedComponent, path: str
-) -> ReceivedComponent | Finding:
+) -> int | Finding:
+    """Returns the CRC-32 of what was unpacked, or why it was not."""
     crc32 = 0
     try:
         with staging.writer(
@@ -247,14 +244,7 @@ def _unpack_one(
             writing.commit()
     except (DigestMismatch, TooLarge, PackageInvalid, NotFound) as exc:
         return _unpack_finding(expected, path, exc)
-    return ReceivedComponent(component_id=expected.component_id, crc32=crc32)
-
-
-def _note(database: Database, submission_id: UUID, noted: list[ReceivedComponent]) -> None:
-    if noted:
-        with database.write() as session:
-            mark_received(session, submission_id, noted, at=clock.now())
-        noted.clear()
+    return crc32
 
 
 def _unpack_finding(expected: ExpectedComponent, path: str, error: ArchiveError) -> Finding:

@@ -5,14 +5,15 @@ partial unique indexes allow one unfinished push and one NEW push per code and a
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import Table, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -38,6 +39,9 @@ from archive_service.models.states import REFUSED
 from archive_service.rules.component_paths import check_component_paths
 from archive_service.storage.port import Store
 from archive_service.storage.staging import StagingArea
+
+ROWS_TOGETHER: Final = 1000
+"""Rows of one statement: of 20,000 components only so many exist a second time as parameters."""
 
 
 class DossierInvalid(ArchiveError):
@@ -80,6 +84,15 @@ class Opened:
     submission_id: UUID
     created: bool
     """False when the same content was known already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Earlier:
+    """An earlier push of the same code."""
+
+    id: UUID
+    state: State
+    content_sha256: str | None
 
 
 def read_dossier(content: bytes) -> PushedDossier:
@@ -193,22 +206,18 @@ def _known(
     return None
 
 
-def _earlier(session: Session, dossier: Dossier) -> Sequence[Submission]:
-    query = (
-        select(Submission)
-        .where(
-            Submission.dossier_code == dossier.dossier_code,
-            Submission.archiving_agency == dossier.archiving_agency,
-        )
-        .order_by(Submission.opened_at.desc(), Submission.id.desc())
-    )
-    return session.scalars(query).all()
+def _earlier(session: Session, dossier: Dossier) -> Sequence[_Earlier]:
+    wanted = {"code": dossier.dossier_code, "agency": dossier.archiving_agency}
+    return [
+        _Earlier(id=row.id, state=row.state, content_sha256=row.content_sha256)
+        for row in session.connection().execute(_EARLIER, wanted)
+    ]
 
 
 def _content_differs(
     database: Database,
     staging: StagingArea,
-    held: Submission,
+    held: _Earlier,
     pushed: PushedDossier,
     stores: Mapping[str, Store],
 ) -> ContentDiffers:
@@ -223,7 +232,7 @@ def _content_differs(
     else:
         difference = differences(held_value, pushed.value)
     return ContentDiffers(
-        f"dossier {held.dossier_code} is known with other content (submission {held.id}, {held.state})",
+        f"dossier {pushed.dossier.dossier_code} is known with other content (submission {held.id}, {held.state})",
         submission_id=str(held.id),
         state=held.state.value,
         difference=difference,
@@ -249,20 +258,19 @@ def _insert(
     session: Session, submission_id: UUID, pushed: PushedDossier, origin: Origin, *, at: datetime, form: str
 ) -> None:
     dossier = pushed.dossier
-    submission = session.get(Submission, submission_id)
-    if submission is None:
-        submission = Submission(
-            id=submission_id,
-            state=State.RECEIVING,
-            form=form,
-            source_system=origin.source_system,
-            sent_at=origin.sent_at,
-            opened_at=at,
-        )
-        session.add(submission)
-    describe(submission, pushed)
-    session.flush()
-    _insert_components(session, submission_id, dossier)
+    opened = {
+        "id": submission_id,
+        "state": State.RECEIVING,
+        "form": form,
+        "source_system": origin.source_system,
+        "sent_at": origin.sent_at,
+        "opened_at": at,
+    }
+    connection = session.connection()
+    connection.execute(_ADD_SUBMISSION, opened | _described(pushed))
+    rows = _component_rows(submission_id, dossier)
+    while batch := list(islice(rows, ROWS_TOGETHER)):
+        connection.execute(_ADD_COMPONENTS, batch)
     append_event(
         session,
         EventType.SUBMISSION_OPENED,
@@ -284,44 +292,55 @@ def _insert(
 
 def describe(submission: Submission, pushed: PushedDossier) -> None:
     """Copies into the row what lists and filters need of dossier.json."""
+    for name, value in _described(pushed).items():
+        setattr(submission, name, value)
+
+
+def _described(pushed: PushedDossier) -> dict[str, Any]:
     dossier = pushed.dossier
-    submission.dossier_code = dossier.dossier_code
-    submission.archiving_agency = dossier.archiving_agency
-    submission.settling_agency = dossier.settling_agency
-    submission.receiving_agency = dossier.receiving_agency
-    submission.procedure_code = dossier.procedure_code
-    submission.procedure_name = dossier.procedure_name
-    submission.field = dossier.field
-    submission.title = dossier.title
-    submission.applicant_name = dossier.applicant.name
-    submission.outcome = dossier.outcome.value
-    submission.closed_at = dossier.closed_at
-    submission.access_mode = dossier.access_mode
-    submission.record_status = dossier.record_status
-    submission.content_sha256 = pushed.digest.hex
-    submission.component_count = len(dossier.components)
-    submission.size_bytes = sum(component.size_bytes for component in dossier.components)
-    submission.policies = {}
+    return {
+        "dossier_code": dossier.dossier_code,
+        "archiving_agency": dossier.archiving_agency,
+        "settling_agency": dossier.settling_agency,
+        "receiving_agency": dossier.receiving_agency,
+        "procedure_code": dossier.procedure_code,
+        "procedure_name": dossier.procedure_name,
+        "field": dossier.field,
+        "title": dossier.title,
+        "applicant_name": dossier.applicant.name,
+        "outcome": dossier.outcome.value,
+        "closed_at": dossier.closed_at,
+        "access_mode": dossier.access_mode,
+        "record_status": dossier.record_status,
+        "content_sha256": pushed.digest.hex,
+        "component_count": len(dossier.components),
+        "size_bytes": sum(component.size_bytes for component in dossier.components),
+        "policies": {},
+    }
 
 
-def _insert_components(session: Session, submission_id: UUID, dossier: Dossier) -> None:
-    session.execute(
-        insert(Component),
-        [
-            {
-                "submission_id": submission_id,
-                "ordinal": ordinal,
-                "component_id": component.id,
-                "path": component.path,
-                "role": component.role.value,
-                "origin": component.origin.value,
-                "title": component.title,
-                "declared_sha256": component.sha256.lower(),
-                "declared_size_bytes": component.size_bytes,
-            }
-            for ordinal, component in enumerate(dossier.components, start=1)
-        ],
-    )
+def _component_rows(submission_id: UUID, dossier: Dossier) -> Iterator[dict[str, Any]]:
+    for ordinal, component in enumerate(dossier.components, start=1):
+        yield {
+            "submission_id": submission_id,
+            "ordinal": ordinal,
+            "component_id": component.id,
+            "path": component.path,
+            "role": component.role.value,
+            "origin": component.origin.value,
+            "title": component.title,
+            "declared_sha256": component.sha256.lower(),
+            "declared_size_bytes": component.size_bytes,
+        }
+
+
+_ADD_SUBMISSION: Final = insert(cast("Table", Submission.__table__)).inline()
+_ADD_COMPONENTS: Final = insert(cast("Table", Component.__table__)).inline()
+_EARLIER: Final = (
+    select(Submission.id, Submission.state, Submission.content_sha256)
+    .where(Submission.dossier_code == bindparam("code"), Submission.archiving_agency == bindparam("agency"))
+    .order_by(Submission.opened_at.desc(), Submission.id.desc())
+)
 
 
 def find_submission(session: Session, submission_id: UUID) -> Submission:

@@ -1,29 +1,39 @@
-"""Taking a component's bytes: streamed to staging with running digests, durable, then noted in the row (DESIGN section 6, receive).
+"""Taking a component's bytes: streamed to staging with running digests, durable, acknowledged (DESIGN section 6, receive).
+
+What has arrived is what stands in staging: a file has its name there only when it is complete, has the declared digest and is durable, so no
+row is written for each. Rows follow in one transaction when the push is completed.
 
 A component may be sent again at any time: the same bytes are accepted again, other bytes are refused, and bytes that arrive after the
 submission went on change nothing.
 """
 
+import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import Connection, Table, and_, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from archive_service.audit import Agent
 from archive_service.db import Database
-from archive_service.digests import Digest, sha256
+from archive_service.digests import CHUNK_BYTES, Digest, sha256
+from archive_service.dossier import DOSSIER_FILE_NAME
 from archive_service.errors import Conflict, DigestMismatch, NotFound, TooLarge
 from archive_service.followup import enqueue
-from archive_service.ingest.submissions import find_submission
-from archive_service.lifecycle import locked_submission, transition
+from archive_service.identity.permissions import Permission, Principal
+from archive_service.lifecycle import LockedSubmission, lock_submission, transition
 from archive_service.models import Component, JobKind, State, Submission
+from archive_service.storage.durable import status_if_any, sync_directory
 from archive_service.storage.staging import StagedWriter, StagingArea
 from archive_service.texts import require_plain
+
+MISSING_NAMED: Final = 100
+"""Most components named as missing in one answer."""
+_STAGED_PREFIX: Final = "component-"
 
 
 class ComponentsMissing(Conflict):
@@ -34,7 +44,35 @@ class ComponentsMissing(Conflict):
 
 def staged_name(ordinal: int) -> str:
     """Returns the staging file name of the component at `ordinal` in dossier.json: never a sender's path."""
-    return f"component-{ordinal:07d}"
+    return f"{_STAGED_PREFIX}{ordinal:07d}"
+
+
+def staged_folder(staging: StagingArea, submission_id: UUID) -> str:
+    """Returns the folder of a submission's staged files, for looking at many of them."""
+    return os.fspath(staging.path(submission_id, DOSSIER_FILE_NAME).parent)
+
+
+def is_staged(folder: str, ordinal: int) -> bool:
+    """Returns whether a component has arrived."""
+    return status_if_any(f"{folder}/{staged_name(ordinal)}") is not None
+
+
+def count_staged(staging: StagingArea, submission_id: UUID) -> int:
+    """Returns how many components have arrived."""
+    try:
+        with os.scandir(staged_folder(staging, submission_id)) as entries:
+            return sum(entry.name.startswith(_STAGED_PREFIX) for entry in entries)
+    except FileNotFoundError:  # withdrawn and removed meanwhile
+        return 0
+
+
+def waiting_components(connection: Connection, staging: StagingArea, submission_id: UUID) -> Iterator[str]:
+    """Yields the ids of the components that have not arrived, in the order of dossier.json."""
+    folder = staged_folder(staging, submission_id)
+    for ordinal, component_id in connection.execute(_NOT_NOTED, {"submission": submission_id}):
+        # Each is looked up by its name: on a network file system a list of names may be older than the file.
+        if not is_staged(folder, ordinal):
+            yield component_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,19 +87,30 @@ class ExpectedComponent:
     already_received: bool
 
 
-def expected_component(session: Session, submission_id: UUID, component_id: str) -> ExpectedComponent:
+def expected_component(
+    connection: Connection, staging: StagingArea, submission_id: UUID, component_id: str, principal: Principal
+) -> ExpectedComponent:
     """Returns what is expected for a component.
 
     Raises:
-        NotFound: no such submission or component.
+        NotPermitted: the principal may push nowhere.
+        NotFound: no such submission or component, or none the principal may push to.
         Conflict: the submission takes no more bytes and this component never arrived.
     """
-    row = session.execute(_EXPECTED, {"submission": submission_id, "component": component_id}).one_or_none()
-    if row is None:
-        find_submission(session, submission_id)
+    principal.require(Permission.SUBMISSION_PUSH)
+    wanted = {"submission": submission_id, "component": component_id}
+    row = connection.execute(_EXPECTED, wanted).one_or_none()
+    if row is None or not principal.may(Permission.SUBMISSION_PUSH, row.archiving_agency, row.settling_agency):
+        raise NotFound(f"submission {submission_id} not found")
+    if row.ordinal is None:
         raise NotFound(f"submission {submission_id} names no component {component_id!r}")
     received = row.received_at is not None
-    if row.state is not State.RECEIVING and not received:
+    if row.state is State.RECEIVING:
+        folder = staged_folder(staging, submission_id)
+        received = is_staged(folder, row.ordinal)
+        if received:
+            sync_directory(folder)  # who staged it may have died before that
+    elif not received:
         raise Conflict(f"submission {submission_id} is {row.state} and takes no more bytes", state=row.state.value)
     return ExpectedComponent(
         submission_id=submission_id,
@@ -73,32 +122,54 @@ def expected_component(session: Session, submission_id: UUID, component_id: str)
     )
 
 
+_COMPONENTS: Final = cast("Table", Component.__table__)
+_SUBMISSIONS: Final = cast("Table", Submission.__table__)
 _EXPECTED: Final = (
     select(
+        Submission.state,
+        Submission.archiving_agency,
+        Submission.settling_agency,
         Component.ordinal,
         Component.declared_sha256,
         Component.declared_size_bytes,
         Component.received_at,
-        Submission.state,
     )
-    .join(Submission, Submission.id == Component.submission_id)
-    .where(Component.submission_id == bindparam("submission"), Component.component_id == bindparam("component"))
-)
-"""Columns, not whole rows, and built once: this and the two updates below run for every file of every dossier."""
-_RECEIVED: Final = (
-    update(Component.__table__)  # type: ignore[arg-type]
-    .where(
-        Component.__table__.c.submission_id == bindparam("submission"),
-        Component.__table__.c.component_id == bindparam("component"),
-        Component.__table__.c.received_at.is_(None),
+    .outerjoin(
+        Component, and_(Component.submission_id == Submission.id, Component.component_id == bindparam("component"))
     )
-    .values(received_at=bindparam("at"), crc32=bindparam("crc32"))
+    .where(Submission.id == bindparam("submission"))
 )
+"""Columns, not whole rows, and built once, as the statements below: this one runs for every file of every dossier."""
+_NOT_NOTED: Final = (
+    select(Component.ordinal, Component.component_id)
+    .where(Component.submission_id == bindparam("submission"), Component.received_at.is_(None))
+    .order_by(Component.ordinal)
+)
+_ALL_RECEIVED: Final = (
+    update(_COMPONENTS)
+    .where(_COMPONENTS.c.submission_id == bindparam("submission"), _COMPONENTS.c.received_at.is_(None))
+    .values(received_at=bindparam("at"))
+)
+_ONE: Final = (_COMPONENTS.c.submission_id == bindparam("submission")) & (
+    _COMPONENTS.c.component_id == bindparam("component")
+)
+_NOT_RECEIVED: Final = update(_COMPONENTS).where(_ONE).values(received_at=None)
+_CRC: Final = update(_COMPONENTS).where(_ONE).values(crc32=bindparam("b_crc32"))
 _COUNTED: Final = (
-    update(Submission.__table__)  # type: ignore[arg-type]
-    .where(Submission.__table__.c.id == bindparam("submission"))
-    .values(received_count=Submission.__table__.c.received_count + bindparam("fresh"))
+    update(_SUBMISSIONS)
+    .where(_SUBMISSIONS.c.id == bindparam("b_submission"))
+    .values(
+        received_count=select(func.count())
+        .select_from(_COMPONENTS)
+        .where(_COMPONENTS.c.submission_id == bindparam("b_submission"), _COMPONENTS.c.received_at.is_not(None))
+        .scalar_subquery()
+    )
 )
+
+
+def crc_is_noted(size_bytes: int) -> bool:
+    """Returns whether the CRC-32 of a file is worth a row's change: the packager takes it itself of what it reads in one piece."""
+    return size_bytes > CHUNK_BYTES
 
 
 class ComponentUpload:
@@ -132,73 +203,72 @@ class ComponentUpload:
         """Removes what was written."""
         self._writer.abort()
 
-    def finish(self, database: Database, *, at: datetime) -> None:
-        """Makes the bytes durable and notes them in the row.
+    def finish(self, database: Database) -> None:
+        """Makes the bytes durable under their name, which is all that receiving them takes.
 
         Raises:
             DigestMismatch: the bytes are not the declared ones; nothing is kept.
         """
+        expected = self._expected
         try:
             self._writer.commit()
         except DigestMismatch as exc:
             raise DigestMismatch(
-                f"component {self._expected.component_id}: {exc.message}",
-                component_id=self._expected.component_id,
-                **exc.fields,
+                f"component {expected.component_id}: {exc.message}", component_id=expected.component_id, **exc.fields
             ) from exc
-        with database.write() as session:
-            received = ReceivedComponent(component_id=self._expected.component_id, crc32=self._crc32)
-            mark_received(session, self._expected.submission_id, [received], at=at)
+        if crc_is_noted(expected.size_bytes):
+            with database.write() as session:
+                note_crcs(session, expected.submission_id, {expected.component_id: self._crc32})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceivedComponent:
-    """A component whose declared bytes are durable in staging."""
+def note_crcs(session: Session, submission_id: UUID, crcs: Mapping[str, int]) -> None:
+    """Keeps the CRC-32 of staged components; one that is lost to a crash costs the packager a second reading, nothing more."""
+    if crcs:
+        values = [{"submission": submission_id, "component": name, "b_crc32": crc} for name, crc in crcs.items()]
+        session.connection().execute(_CRC, values)
 
-    component_id: str
-    crc32: int
 
-
-def mark_received(
-    session: Session, submission_id: UUID, received: Sequence[ReceivedComponent], *, at: datetime
-) -> None:
-    """Notes in the rows that components are durable in staging; a repeat changes nothing."""
+def mark_received(session: Session, submission_id: UUID, *, without: Sequence[str] = (), at: datetime) -> None:
+    """Notes in the rows that every component but those `without` is durable in staging; a repeat changes nothing."""
     connection = session.connection()
-    fresh = 0
-    for component in received:
-        values = {"submission": submission_id, "component": component.component_id, "at": at, "crc32": component.crc32}
-        fresh += connection.execute(_RECEIVED, values).rowcount
-    if fresh:
-        connection.execute(_COUNTED, {"submission": submission_id, "fresh": fresh})
+    connection.execute(_ALL_RECEIVED, {"submission": submission_id, "at": at})
+    if without:
+        connection.execute(_NOT_RECEIVED, [{"submission": submission_id, "component": name} for name in without])
+    connection.execute(_COUNTED, {"b_submission": submission_id})
 
 
-def complete(session: Session, submission_id: UUID, *, agent: Agent, at: datetime) -> None:
+def complete(
+    session: Session, staging: StagingArea, submission_id: UUID, *, principal: Principal, at: datetime
+) -> None:
     """Ends receiving and queues the checks, in one transaction; repeating it changes nothing.
 
     Raises:
         ComponentsMissing: not every component has arrived.
-        NotFound: no such submission.
+        NotPermitted: the principal may push nowhere.
+        NotFound: no such submission, or none the principal may push to.
     """
-    submission = locked_submission(session, submission_id)
+    principal.require(Permission.SUBMISSION_PUSH)
+    submission = lock_submission(session, submission_id)
+    if not principal.may(Permission.SUBMISSION_PUSH, submission.archiving_agency, submission.settling_agency):
+        raise NotFound(f"submission {submission_id} not found")  # the same words as for one that does not exist
     if submission.state is not State.RECEIVING:
         return
-    unreceived = select(Component.component_id).where(
-        Component.submission_id == submission_id, Component.received_at.is_(None)
-    )
-    missing = session.scalars(unreceived.order_by(Component.ordinal).limit(100)).all()
+    missing = list(waiting_components(session.connection(), staging, submission_id))
     if missing:
-        count = session.scalar(select(func.count()).select_from(unreceived.subquery())) or 0
-        raise ComponentsMissing(f"{count} components have not arrived", count=count, missing=list(missing))
-    submission.completed_at = at
-    transition(
-        session,
-        submission,
-        State.CHECKING,
-        agent=agent,
-        at=at,
-        detail={"components": submission.component_count, "size_bytes": submission.size_bytes},
-    )
-    enqueue(session, JobKind.CHECK_SUBMISSION, submission_id, at=at)
+        raise ComponentsMissing(
+            f"{len(missing)} components have not arrived", count=len(missing), missing=missing[:MISSING_NAMED]
+        )
+    # One may have its name from a writer that died before making the name durable.
+    sync_directory(staged_folder(staging, submission_id))
+    mark_received(session, submission_id, at=at)
+    end_receiving(session, submission, agent=principal.agent, at=at)
+
+
+def end_receiving(session: Session, submission: LockedSubmission, *, agent: Agent, at: datetime) -> None:
+    """Hands a submission to the checks."""
+    detail = {"components": submission.component_count, "size_bytes": submission.size_bytes}
+    transition(session, submission, State.CHECKING, agent=agent, at=at, detail=detail)
+    enqueue(session, JobKind.CHECK_SUBMISSION, submission.id, at=at)
 
 
 def withdraw(session: Session, submission_id: UUID, *, agent: Agent, at: datetime, reason: str) -> None:
@@ -208,9 +278,8 @@ def withdraw(session: Session, submission_id: UUID, *, agent: Agent, at: datetim
         IllegalTransition: the submission went on already.
     """
     reason = require_plain(reason, "reason")
-    submission = locked_submission(session, submission_id)
+    submission = lock_submission(session, submission_id)
     if submission.state is State.REJECTED:
         return
     transition(session, submission, State.REJECTED, agent=agent, at=at, detail={"reason": reason})
-    submission.decided_at = at
     enqueue(session, JobKind.DISCARD_STAGING, submission_id, at=at)

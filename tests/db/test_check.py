@@ -10,6 +10,7 @@ from archive_service import clock
 from archive_service.audit import events_of, software
 from archive_service.db import Database
 from archive_service.digests import CHUNK_BYTES
+from archive_service.identity.permissions import operator
 from archive_service.ingest.check import check_submission
 from archive_service.ingest.checkers import InlineCheckers
 from archive_service.ingest.findings import stored_findings
@@ -35,13 +36,13 @@ def _received(service: Service, folder: Path) -> UUID:
         service.database, service.staging, pushed, origin, at=clock.unique_now()
     ).submission_id
     for component in pushed.dossier.components:
-        with service.database.read() as session:
-            expected = expected_component(session, submission_id, component.id)
+        with service.database.read_columns() as connection:
+            expected = expected_component(connection, service.staging, submission_id, component.id, operator(AGENT))
         upload = ComponentUpload(service.staging, expected, limit_bytes=CHUNK_BYTES)
         upload.write((folder / component.path).read_bytes())
-        upload.finish(service.database, at=clock.now())
+        upload.finish(service.database)
     with service.database.write() as session:
-        complete(session, submission_id, agent=AGENT, at=clock.unique_now())
+        complete(session, service.staging, submission_id, principal=operator(AGENT), at=clock.unique_now())
     return submission_id
 
 
