@@ -159,6 +159,6 @@ def _remove_side_object(service: Service, store: Store, move: StorageMove, where
         rendition = session.get(Rendition, piece.id, with_for_update=True)
         if rendition is not None:
             rendition.copies = [copy for copy in rendition.copies if copy["location"] != move.location]
-        query = select(ObjectCopy).where(ObjectCopy.store_key == key, ObjectCopy.location == move.location)
-        for noted in session.scalars(query.with_for_update()):
+        here = select(ObjectCopy).where(ObjectCopy.store_key == key, ObjectCopy.location == move.location)
+        for noted in session.scalars(here.with_for_update()):
             noted.state = "REMOVED"

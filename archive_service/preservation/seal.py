@@ -26,6 +26,7 @@ from archive_service.evidence import merkle
 from archive_service.evidence.checkpoint import Checkpoint, NoteSigner, parse_note, sign_checkpoint, sign_note
 from archive_service.evidence.errors import CheckpointInvalid
 from archive_service.models import Event, EventType, LogSeal, LogTile
+from archive_service.placement import stores_in_use
 from archive_service.preservation.log_keys import finish_rotation, log_signer, next_signer
 from archive_service.preservation.log_lines import event_lines
 from archive_service.preservation.log_objects import (
