@@ -271,6 +271,7 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "submission.returned": N_("Trả lại nơi nộp"),
             "submission.refused": N_("Từ chối nhận"),
             "submission.stored": N_("Lưu xong và đọc lại khớp"),
+            "submission.file-read": N_("Mở tệp trước khi duyệt"),
             "record.accessioned": N_("Vào kho lưu trữ"),
             "record.version-added": N_("Thêm phiên bản gói"),
             "record.review-started": N_("Bắt đầu xét giá trị"),

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
@@ -12,13 +12,15 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from archive_service.access.content import StoredRange, stream
 from archive_service.api.errors import problem
-from archive_service.digests import CHUNK_BYTES
+from archive_service.digests import CHUNK_BYTES, Digest
 from archive_service.errors import TooLarge
 from archive_service.storage.port import Store
 
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 SHOWN_INLINE: Final = frozenset({"application/pdf", "image/jpeg", "image/png", "image/gif", "text/plain"})
 """Media types a browser may show in place; all others are offered as a download."""
+STAGED_SHOWN_INLINE: Final = frozenset({"application/pdf", "image/jpeg", "image/png"})
+"""The same before the decision on a submission: fewer, because nobody stands for these bytes yet."""
 
 
 async def body_chunks(request: Request, *, limit_bytes: int) -> AsyncIterator[bytes]:
@@ -77,6 +79,14 @@ def wanted_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
     return first, last
 
 
+_CONTENT_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
+_SANDBOXED_POLICY: Final = f"sandbox; {_CONTENT_POLICY}"
+"""For bytes nobody has approved yet. Not for PDF: browsers refuse their own viewer, which has a sandbox of its own, inside this one."""
+
+ReadRange = Callable[[int, int], Iterator[bytes]]
+"""Yields the bytes from the first to the last position, both included."""
+
+
 def content_answer(
     request: Request,
     stores: Mapping[str, Store],
@@ -87,27 +97,52 @@ def content_answer(
     inline: bool = False,
 ) -> Response:
     """Answers with stored bytes: whole or one range, never transformed, never sniffed, never run by the browser."""
-    headers = {
+
+    def read(first: int, last: int) -> Iterator[bytes]:
+        return stream(stores, source, first=first, last=last)
+
+    shown = inline and media_type in SHOWN_INLINE
+    headers = _headers(source.digest, file_name, inline=shown)
+    return _range_answer(request, source.size_bytes, read, media_type=media_type, headers=headers)
+
+
+def staged_answer(
+    request: Request, digest: Digest, size_bytes: int, read: ReadRange, *, media_type: str, file_name: str, inline: bool
+) -> Response:
+    """Answers with bytes that are not archived yet: in a sandbox, and as a download unless a person is to look at a page or picture."""
+    headers = _headers(digest, file_name, inline=inline and media_type in STAGED_SHOWN_INLINE)
+    if media_type != "application/pdf":
+        headers["Content-Security-Policy"] = _SANDBOXED_POLICY
+    return _range_answer(request, size_bytes, read, media_type=media_type, headers=headers)
+
+
+def _headers(digest: Digest, file_name: str, *, inline: bool) -> dict[str, str]:
+    return {
         "Accept-Ranges": "bytes",
-        "ETag": f'"{source.digest.hex}"',
-        "Content-Disposition": disposition(file_name, inline=inline and media_type in SHOWN_INLINE),
+        "ETag": f'"{digest.hex}"',
+        "Content-Disposition": disposition(file_name, inline=inline),
         "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'",
+        "Content-Security-Policy": _CONTENT_POLICY,
         "Cache-Control": "private, no-store",
-        "Repr-Digest": f"sha-256=:{base64.b64encode(source.digest.raw).decode()}:",
+        "Repr-Digest": f"sha-256=:{base64.b64encode(digest.raw).decode()}:",
     }
+
+
+def _range_answer(
+    request: Request, size_bytes: int, read: ReadRange, *, media_type: str, headers: dict[str, str]
+) -> Response:
     if request.headers.get("If-None-Match") == headers["ETag"]:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     try:
-        part = wanted_range(_range_header(request, headers["ETag"]), source.size_bytes)
+        part = wanted_range(_range_header(request, headers["ETag"]), size_bytes)
     except ValueError:
-        return _unsatisfiable(source)
+        return _unsatisfiable(size_bytes)
     status = HTTPStatus.OK if part is None else HTTPStatus.PARTIAL_CONTENT
-    first, last = part or (0, source.size_bytes - 1)
+    first, last = part or (0, size_bytes - 1)
     headers["Content-Length"] = str(last - first + 1)
     if part is not None:
-        headers["Content-Range"] = f"bytes {first}-{last}/{source.size_bytes}"
-    content: Iterator[bytes] = iter(()) if request.method == "HEAD" else stream(stores, source, first=first, last=last)
+        headers["Content-Range"] = f"bytes {first}-{last}/{size_bytes}"
+    content: Iterator[bytes] = iter(()) if request.method == "HEAD" else read(first, last)
     return StreamingResponse(content, status_code=status, headers=headers, media_type=media_type)
 
 
@@ -116,12 +151,12 @@ def _range_header(request: Request, etag: str) -> str | None:
     return None if condition is not None and condition != etag else request.headers.get("Range")
 
 
-def _unsatisfiable(source: StoredRange) -> JSONResponse:
+def _unsatisfiable(size_bytes: int) -> JSONResponse:
     return problem(
         HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
         "RANGE_NOT_SATISFIABLE",
-        f"the content has {source.size_bytes} bytes",
-        headers={"Content-Range": f"bytes */{source.size_bytes}"},
+        f"the content has {size_bytes} bytes",
+        headers={"Content-Range": f"bytes */{size_bytes}"},
     )
 
 

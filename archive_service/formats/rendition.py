@@ -18,9 +18,11 @@ from archive_service.formats.limits import DEFAULT, MIB, Limits
 from archive_service.formats.pdf import PDF_ERRORS, check_pdf
 from archive_service.formats.pdfa import check_claim
 from archive_service.formats.report import Notes
-from archive_service.formats.sandbox import run_command
+from archive_service.formats.sandbox import Outcome, run_command, run_limited
 
 COMMANDS: Final = ("soffice", "libreoffice")
+_CHECK_FACTOR: Final = 7
+"""A rendition may have hundreds of pages, and veraPDF, where it is, has a longer time limit of its own."""
 _PDFA_2B: Final = 2
 """SelectPdfVersion: 2 is PDF/A-2b."""
 _WRITER: Final = "writer_pdf_Export"
@@ -118,7 +120,13 @@ def render_pdfa(
             return NotRendered(reason=reason or "LibreOffice made nothing: it cannot read the file")
         target = out_dir / f"{path.stem}.pdf"
         shutil.move(made, target)
-    return _judge(target, limits)
+    checked = run_limited(
+        _judge, (target, limits), time_limit_s=limits.time_s * _CHECK_FACTOR, memory_limit_bytes=limits.memory_bytes
+    )
+    if checked.outcome is Outcome.DONE and checked.value is not None:
+        return checked.value
+    target.unlink(missing_ok=True)
+    return NotRendered(reason=f"the check of the rendition did not come to an end: {checked.outcome} {checked.reason}")
 
 
 def _convert(program: str, original: Path, kind: str, folder: Path, time_limit_s: float) -> str:

@@ -38,6 +38,7 @@ class EventType(StrEnum):
     SUBMISSION_RETURNED = "submission.returned"
     SUBMISSION_REFUSED = "submission.refused"
     SUBMISSION_STORED = "submission.stored"
+    SUBMISSION_FILE_READ = "submission.file-read"
     SUBMISSION_QUARANTINED = "submission.quarantined"
     SUBMISSION_QUARANTINE_ENDED = "submission.quarantine-ended"
     RECORD_ACCESSIONED = "record.accessioned"

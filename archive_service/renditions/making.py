@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from archive_service import clock
@@ -21,13 +21,16 @@ from archive_service.audit import append_event, software
 from archive_service.digests import Digest, digest_stream
 from archive_service.errors import ArchiveError, StoreUnavailable
 from archive_service.formats import rendition as libreoffice
-from archive_service.models import Aip, AipCopy, Component, EventType, Record, Rendition
+from archive_service.models import Aip, AipCopy, Component, EventType, Record, Rendition, RenditionFailure
 from archive_service.service import Service
 from archive_service.storage.port import ReadBackOutcome, read_back, store_key
 
 _AGENT: Final = software("renditions")
 MAX_ORIGINAL_BYTES: Final = 256 * 1024 * 1024
 """Larger originals are not rendered: LibreOffice needs many times their size in memory."""
+
+
+MAX_REASON_CHARS: Final = 500
 
 
 class RenditionFailed(ArchiveError):
@@ -60,9 +63,20 @@ def make_renditions(service: Service, aip_id: UUID) -> int:
         reason = _make(service, record, aip, component, component_range(aip, component, copies))
         if reason:
             failures.append(f"{component.component_id}: {reason}")
+            with service.database.write() as session:
+                session.merge(_failure(component, reason, at=clock.now()))
     if failures:
         raise RenditionFailed("; ".join(failures))
     return len(waiting)
+
+
+def _failure(component: Component, reason: str, *, at: datetime) -> RenditionFailure:
+    return RenditionFailure(
+        aip_id=component.aip_id,
+        component_id=component.component_id,
+        reason=reason[:MAX_REASON_CHARS],
+        failed_at=at,
+    )
 
 
 def _waiting(session: Session, aip_id: UUID) -> Sequence[Component]:
@@ -136,6 +150,11 @@ def _store(
 
 def _commit(session: Session, record: Record, row: Rendition, *, at: datetime) -> None:
     session.add(row)
+    session.execute(
+        delete(RenditionFailure).where(
+            RenditionFailure.aip_id == row.aip_id, RenditionFailure.component_id == row.component_id
+        )
+    )
     detail = {
         "aip_id": str(row.aip_id),
         "component_id": row.component_id,

@@ -1,6 +1,6 @@
 """The approval queue: submissions by state, their findings, and decisions on one or many at once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -39,6 +39,8 @@ MAX_WATCHED: Final = 200
 """Rows whose state a page asks for when it refreshes."""
 _COMPONENTS: Final = 200
 _EVENTS: Final = 200
+_SHOWN_FRAMES: Final = frozenset({"application/pdf"})
+_SHOWN_IMAGES: Final = frozenset({"image/jpeg", "image/png"})
 ALL_STATES: Final = "ALL"
 TABS: Final = (
     State.AWAITING_APPROVAL,
@@ -226,8 +228,13 @@ def get_batch(batch_id: UUID, request: Request, visitor: MemberDep) -> Response:
 
 
 @router.get("/submissions/{submission_id}")
-def get_submission(submission_id: UUID, request: Request, visitor: MemberDep) -> Response:
-    """Shows one submission with everything an approver needs."""
+def get_submission(
+    submission_id: UUID,
+    request: Request,
+    visitor: MemberDep,
+    view: Annotated[str | None, Query(max_length=100)] = None,
+) -> Response:
+    """Shows one submission with everything an approver needs; `view` names the component to show in the page."""
     with visitor.service.database.read() as session:
         submission = find_scoped_submission(session, submission_id, visitor.principal, Permission.SUBMISSION_READ)
         findings: list[Finding] = stored_findings(session, submission_id, limit=MAX_FINDINGS)
@@ -244,20 +251,50 @@ def get_submission(submission_id: UUID, request: Request, visitor: MemberDep) ->
             .limit(_COMPONENTS)
         ).all()
         assignment = _assignment(submission.retention)
+        ids = {component.component_id for component in components}
+        may_decide = submission.state is State.AWAITING_APPROVAL and visitor.principal.may(
+            Permission.SUBMISSION_DECIDE, submission.archiving_agency
+        )
+        may_open = may_decide and visitor.principal.may(
+            Permission.SUBMISSION_DECIDE, submission.archiving_agency, access_mode=submission.access_mode
+        )
         return render(
             request,
             visitor,
             "submission.html",
             submission=submission,
             findings=findings,
+            findings_of=_by_component(findings, ids),
             definition=definition,
             components=components,
             verdicts=verdicts,
+            verdicts_of=verdicts_of(verdicts),
+            shown=next((row for row in components if row.component_id == view), None) if may_open else None,
+            frames=_SHOWN_FRAMES,
+            images=_SHOWN_IMAGES,
+            may_open=may_open,
             titles={component.component_id: component.title for component in components},
             decision=session.scalars(select(Decision).where(Decision.submission_id == submission_id)).one_or_none(),
             assignment=assignment,
             explanation=retention.explain(assignment, visitor.language) if assignment else [],
             timeline=timeline(events_of(session, [("submission", submission_id)], limit=_EVENTS), visitor.language),
-            may_decide=submission.state is State.AWAITING_APPROVAL
-            and visitor.principal.may(Permission.SUBMISSION_DECIDE, submission.archiving_agency),
+            may_decide=may_decide,
         )
+
+
+def _by_component(findings: Sequence[Finding], ids: Collection[str]) -> dict[str, list[Finding]]:
+    """Returns the findings that are about one file each, by its id."""
+    found: dict[str, list[Finding]] = {}
+    for finding in findings:
+        name = finding.location.split("/", 1)[0]
+        if name in ids:
+            found.setdefault(name, []).append(finding)
+    return found
+
+
+def verdicts_of(verdicts: Iterable[SignatureVerdict]) -> dict[str, list[SignatureVerdict]]:
+    """Returns verdicts by the component they are about, in order."""
+    found: dict[str, list[SignatureVerdict]] = {}
+    for verdict in verdicts:
+        found.setdefault(verdict.component_id, []).append(verdict)
+    return found

@@ -1,6 +1,5 @@
 """Archived records: search, and one record with its documents, signatures, retention, history and copies."""
 
-from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Final
 from uuid import UUID
@@ -20,7 +19,9 @@ from archive_service.identity.permissions import Permission, Principal
 from archive_service.ids import new_id
 from archive_service.models import Account, Component, Record, SignatureVerdict, State
 from archive_service.models.states import RECORD_STATES
+from archive_service.renditions.standing import standings
 from archive_service.rules import retention
+from archive_service.web.queue import verdicts_of
 from archive_service.web.templating import render
 from archive_service.web.timeline import timeline
 from archive_service.web.visitors import MemberDep
@@ -121,6 +122,7 @@ def get_record(
             more_components=components[COMPONENTS - 1].ordinal if len(components) > COMPONENTS else None,
             copyable=[component for component in components[:COMPONENTS] if component.mime in _COPYABLE],
             texts=access.texts(session, components[:COMPONENTS]),
+            renditions=standings(session, components[:COMPONENTS], visitor.service.settings),
             verdicts=_verdicts(session, aips[0].submission_id),
             assignment=assignment,
             explanation=retention.explain(assignment, visitor.language) if assignment else [],
@@ -154,17 +156,14 @@ def _shown(session: Session, record: Record, component_id: str) -> Component:
     return access.component(session, record.id, component_id)[1]
 
 
-def _verdicts(session: Session, submission_id: UUID) -> dict[str, Sequence[SignatureVerdict]]:
+def _verdicts(session: Session, submission_id: UUID) -> dict[str, list[SignatureVerdict]]:
     query = (
         select(SignatureVerdict)
         .where(SignatureVerdict.submission_id == submission_id)
         .order_by(SignatureVerdict.component_id, SignatureVerdict.ordinal)
         .limit(_VERDICTS)
     )
-    found: dict[str, list[SignatureVerdict]] = {}
-    for verdict in session.scalars(query):
-        found.setdefault(verdict.component_id, []).append(verdict)
-    return dict(found)
+    return verdicts_of(session.scalars(query))
 
 
 def _position(session: Session, principal: Principal) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -11,10 +12,11 @@ from sqlalchemy import select
 
 from archive_service.digests import digest_bytes
 from archive_service.formats.rendition import COMMANDS
-from archive_service.models import Aip, Event, EventType, Job, JobKind, JobState, Rendition, RoleName
+from archive_service.models import Aip, Event, EventType, Job, JobKind, JobState, Rendition, RenditionFailure, RoleName
 from archive_service.renditions import making
 from archive_service.samples.small import minimal_dossier, write_json
 from archive_service.storage.port import store_key
+from tests.api.test_pages import person
 from tests.pipeline import Archive
 from tests.unit.formats import format_files as files
 
@@ -47,6 +49,11 @@ def _rows(archive: Archive) -> list[Rendition]:
         return list(session.scalars(select(Rendition)))
 
 
+def _told(archive: Archive, record_id: str, component_id: str = "c09") -> Any:
+    path = f"records/{record_id}/components/{component_id}/renditions"
+    return archive.call("GET", path, role=RoleName.OFFICER).json()
+
+
 def _jobs(archive: Archive) -> list[JobState]:
     with archive.service.database.read() as session:
         return list(session.scalars(select(Job.state).where(Job.kind == JobKind.MAKE_RENDITIONS)))
@@ -73,6 +80,25 @@ def test_an_office_file_gets_a_rendition_of_its_own(archive: Archive, tmp_path: 
     assert _jobs(archive) == [JobState.DONE]
     original = archive.call("GET", f"records/{record_id}/components/c09/content", role=RoleName.OFFICER)
     assert original.content == files.docx()
+    told = _told(archive, record_id)
+    assert told["status"] == "MADE"
+    [item] = told["items"]
+    assert (item["flavour"], item["conforms"], item["checker"], item["pages"]) == ("2b", True, row.checker, 1)
+    whole = archive.call("GET", item["url"], role=RoleName.OFFICER)
+    assert hashlib.sha256(whole.content).hexdigest() == row.sha256
+    assert whole.headers["content-type"] == "application/pdf"
+    part = archive.call("GET", item["url"], role=RoleName.OFFICER, headers={"Range": "bytes=0-4"})
+    assert (part.status_code, part.content) == (206, b"%PDF-")
+    history = archive.call("GET", f"records/{record_id}/events", role=RoleName.OFFICER).json()["items"]
+    assert [event["detail"].get("rendition_id") for event in history[-2:]] == [str(row.id)] * 2
+    assert history[-1]["type"] == EventType.RECORD_COMPONENT_READ
+    assert archive.call("GET", item["url"], role=RoleName.AUDITOR).status_code == 403
+    other = item["url"].replace("/c09/", "/c01/")
+    assert archive.call("GET", other, role=RoleName.OFFICER).status_code == 404
+    page = person(archive, "can-bo", RoleName.OFFICER).get(f"/records/{record_id}").text
+    assert f'href="{item["url"]}?inline=1"' in page
+    assert "đạt 2b" in page
+    assert f"kiểm bằng {row.checker}" in page
 
 
 @pytest.mark.slow
@@ -87,19 +113,30 @@ def test_what_cannot_be_rendered_is_tried_again_and_blocks_nothing(archive: Arch
         [error] = session.scalars(select(Job.last_error).where(Job.kind == JobKind.MAKE_RENDITIONS)).all()
     assert error is not None
     assert "c09: stopped after" in error
+    told = _told(archive, record_id)
+    assert (told["status"], told["items"]) == ("FAILED", [])
+    assert told["reason"].startswith("stopped after")
+    page = person(archive, "can-bo", RoleName.OFFICER).get(f"/records/{record_id}").text
+    assert "Không tạo được bản PDF/A: stopped after" in page
     patient = archive.service.settings.model_copy(update={"rendition_time_limit_s": 120})
     object.__setattr__(archive.service, "settings", patient)
     assert making.make_renditions(archive.service, _aip(archive, record_id)) == 1
     assert len(_rows(archive)) == 1
+    assert _told(archive, record_id)["status"] == "MADE", "what failed before is forgotten"
+    with archive.service.database.read() as session:
+        assert session.scalars(select(RenditionFailure)).all() == []
 
 
 def test_without_libreoffice_nothing_is_done_and_nothing_fails(
     archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    archive.archive(_with_office_file(tmp_path, files.docx()))
+    record_id = archive.archive(_with_office_file(tmp_path, files.docx()))
     assert _rows(archive) == []
     assert _jobs(archive) == [JobState.DONE]
+    told = _told(archive, record_id)
+    assert (told["status"], told["reason"]) == ("NOT_TRIED", "LibreOffice is not installed here")
+    assert _told(archive, record_id, "c01")["status"] == "NOT_RENDERED", "a PDF needs no rendition"
 
 
 def test_dossiers_without_such_files_and_archives_without_renditions_have_no_job(
@@ -112,15 +149,18 @@ def test_dossiers_without_such_files_and_archives_without_renditions_have_no_job
     folder = _with_office_file(tmp_path / "b", files.docx())
     value = json.loads((folder / "dossier.json").read_bytes())
     write_json(folder, value | {"dossier_code": "000.00.16.H56-250314-0043"})
-    archive.archive(folder)
+    record_id = archive.archive(folder)
     assert _jobs(archive) == []
+    told = _told(archive, record_id)
+    assert (told["status"], told["reason"]) == ("NOT_TRIED", "renditions are turned off")
 
 
 def test_renditions_wait_until_a_burst_is_archived(archive: Archive, tmp_path: Path) -> None:
     waiting = archive.service.settings.model_copy(update={"rendition_delay_s": 300})
     object.__setattr__(archive.service, "settings", waiting)
-    archive.archive(_with_office_file(tmp_path, files.docx()))
+    record_id = archive.archive(_with_office_file(tmp_path, files.docx()))
     assert _jobs(archive) == [JobState.READY]
+    assert _told(archive, record_id)["status"] == "WAITING"
 
 
 @pytest.mark.parametrize(
