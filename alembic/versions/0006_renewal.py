@@ -62,6 +62,7 @@ def _renewals() -> None:
     sa.Column('appended', sa.LargeBinary(), nullable=False),
     sa.Column('renewed_by', sa.Integer(), nullable=True),
     sa.Column('retired_by', sa.Integer(), nullable=True),
+    sa.Column('stamped_at', _TIME, nullable=False),
     sa.Column('hash_name', sa.String(length=20), nullable=False),
     sa.Column('expires_at', _TIME, nullable=True),
     sa.Column('key_algorithm', sa.String(length=40), nullable=True),
@@ -85,7 +86,7 @@ def _renewals() -> None:
     sa.Column('prepared_at', _TIME, nullable=False),
     sa.Column('done_at', _TIME, nullable=True),
     sa.CheckConstraint("kind IN ('timestamp-renewal', 'hash-tree-renewal')", name=op.f('ck_evidence_renewal_kind')),
-    sa.CheckConstraint("state = 'PREPARED' OR (token IS NOT NULL AND object_sha256 IS NOT NULL)", name=op.f('ck_evidence_renewal_done')),
+    sa.CheckConstraint("state = 'PREPARED' OR object_sha256 IS NOT NULL", name=op.f('ck_evidence_renewal_done')),
     sa.CheckConstraint("state IN ('PREPARED', 'DONE')", name=op.f('ck_evidence_renewal_state')),
     sa.PrimaryKeyConstraint('ordinal', name=op.f('pk_evidence_renewal'))
     )

@@ -7,7 +7,7 @@ The file is `profiles/evidence/<version>/algorithms.toml`; an operator replaces 
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from archive_service.clock import require_aware
@@ -30,12 +30,25 @@ class SignatureLimit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RenewalMargins:
+    """How long before the end of evidence what happens."""
+
+    lead: timedelta = timedelta(days=180)
+    """Renewal is due: time for an authority's outage, a busy quarter, and re-reading a whole store."""
+    urgent: timedelta = timedelta(days=60)
+    """A renewal that is still not done is reported as urgent."""
+    critical: timedelta = timedelta(days=14)
+    """The same, as critical."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlgorithmPolicy:
     """Last days of security. The day itself still counts."""
 
     version: str
     digests: Mapping[str, date]
     signatures: tuple[SignatureLimit, ...]
+    margins: RenewalMargins = RenewalMargins()
 
     def digest_until(self, name: str) -> date | None:
         """Returns the last secure day of a digest algorithm, None when the policy does not know it."""
@@ -74,9 +87,17 @@ def load_algorithm_policy(version: str = DEFAULT_VERSION) -> AlgorithmPolicy:
                 )
                 for entry in raw["signature"]
             ),
+            margins=_margins(raw.get("renewal", {})),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise ConfigurationInvalid(f"{path}: {type(exc).__name__} {exc}") from exc
+
+
+def _margins(raw: Mapping[str, Any]) -> RenewalMargins:  # parsed TOML
+    margins = RenewalMargins(**{name.removesuffix("_days"): timedelta(days=int(value)) for name, value in raw.items()})
+    if not timedelta(0) < margins.critical < margins.urgent < margins.lead:
+        raise ValueError("critical_days < urgent_days < lead_days is needed")
+    return margins
 
 
 def _day(value: Any) -> date:  # parsed TOML

@@ -193,6 +193,20 @@ def _chain(raw: ArchiveTimeStampChainType) -> Chain:
     return Chain(timestamps=timestamps, encoded=raw.dump())
 
 
+def parse_archive_timestamp(content: bytes) -> ArchiveTimeStamp:
+    """Returns one archive time-stamp on its own.
+
+    Raises:
+        EvidenceRecordInvalid: not an RFC 4998 ArchiveTimeStamp.
+    """
+    try:
+        return _archive_timestamp(ArchiveTimeStampType.load(content, strict=True))
+    except EvidenceRecordInvalid:
+        raise
+    except (EvidenceInvalid, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as exc:
+        raise EvidenceRecordInvalid(f"not an archive time-stamp: {type(exc).__name__} {exc}") from exc
+
+
 def _archive_timestamp(raw: ArchiveTimeStampType) -> ArchiveTimeStamp:
     try:
         token = parse_token(raw["time_stamp"].dump())

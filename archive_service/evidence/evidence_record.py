@@ -91,10 +91,15 @@ def initial_record(tree: HashTree, index: int, token: TimestampToken) -> bytes:
     Raises:
         EvidenceRecordInvalid: the token is not over the root.
     """
-    return encode_record([[_archive_timestamp(tree, index, token)]], [tree.hash_name])
+    return encode_record([[archive_timestamp(tree, index, token)]], [tree.hash_name])
 
 
-def _archive_timestamp(tree: HashTree, index: int, token: TimestampToken) -> bytes:
+def archive_timestamp(tree: HashTree, index: int, token: TimestampToken) -> bytes:
+    """Returns the ArchiveTimeStamp of unit `index` (RFC 4998 section 4.1).
+
+    Raises:
+        EvidenceRecordInvalid: the token is not over the root.
+    """
     if (token.hash_name, token.imprint) != (tree.hash_name, tree.root.raw):
         raise EvidenceRecordInvalid(
             f"the token is over {token.hash_name}:{token.imprint.hex()}, the tree's root is {tree.root}"
@@ -129,7 +134,19 @@ def timestamp_renewal_unit(record: EvidenceRecord) -> Unit:
     Records of one batch share their tokens, so they have the same unit and can share one renewal.
     """
     chain = record.chains[-1]
-    return tuple(hashlib.new(chain.hash_name, token_forms(item.token)[-1]).digest() for item in chain.timestamps)
+    return chain_unit(chain.hash_name, [item.token for item in chain.timestamps])
+
+
+def chain_unit(hash_name: str, tokens: Iterable[TimestampToken]) -> Unit:
+    """Returns the same from the tokens of a chain, which are all that a time-stamp renewal looks at."""
+    return tuple(hashlib.new(hash_name, token_forms(token)[-1]).digest() for token in tokens)
+
+
+def with_appended(record: EvidenceRecord, appended: Iterable[bytes]) -> bytes:
+    """Returns the record with encoded archive time-stamps added to its last chain, as time-stamp renewals made them."""
+    chains = _encoded_chains(record)
+    chains[-1].extend(appended)
+    return encode_record(chains, record.digest_algorithms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +182,7 @@ def renew_timestamp(record: EvidenceRecord, tree: HashTree, position: int, token
     if tree.units[position] != timestamp_renewal_unit(record):
         raise EvidenceRecordInvalid("the renewal's hash tree does not cover this record's time-stamps")
     chains = _encoded_chains(record)
-    chains[-1].append(_archive_timestamp(tree, position, token))
+    chains[-1].append(archive_timestamp(tree, position, token))
     return encode_record(chains, record.digest_algorithms)
 
 
@@ -198,7 +215,7 @@ def renew_hashtree(
     """
     if tree.units[position] != hashtree_renewal_unit(record, digests):
         raise EvidenceRecordInvalid("the renewal's hash tree does not cover this record and these digests")
-    chains = [*_encoded_chains(record), [_archive_timestamp(tree, position, token)]]
+    chains = [*_encoded_chains(record), [archive_timestamp(tree, position, token)]]
     return encode_record(chains, tuple(dict.fromkeys((*record.digest_algorithms, tree.hash_name))))
 
 

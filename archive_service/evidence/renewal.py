@@ -11,6 +11,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Final
 
+from asn1crypto import x509
+
 from archive_service.clock import require_aware
 from archive_service.digests import DigestAlgorithm
 from archive_service.errors import ConfigurationInvalid
@@ -20,7 +22,7 @@ from archive_service.evidence.timestamps import ASN1_NAMES, TimestampToken, read
 from archive_service.findings import Finding
 
 DEFAULT_LEAD: Final = timedelta(days=180)
-"""How long before the end renewal is due: time for an authority's outage, a busy quarter, and re-reading a whole store."""
+"""Lead time where a caller names none; the service takes it from the algorithm policy's margins."""
 
 
 class RenewalKind(StrEnum):
@@ -46,7 +48,7 @@ class EvidenceLifetime:
     hash_name: str
     """Digest algorithm of the newest chain."""
     expires_at: datetime | None
-    """End of the time-stamp certificate's validity; None when the token does not carry the certificate."""
+    """First end of validity among the certificates of the time-stamp's path; None when the token does not carry the signer's."""
     key_algorithm: str | None
     key_bits: int | None
     signature_hash_name: str
@@ -85,11 +87,22 @@ def token_lifetime(token: TimestampToken, hash_name: str) -> EvidenceLifetime:
         signer_info = token.signed_data()["signer_infos"][0]
         return EvidenceLifetime(
             hash_name=hash_name,
-            expires_at=token.expires_at,
+            expires_at=path_expiry(token),
             key_algorithm=None if key is None else str(key.algorithm),
             key_bits=None if key is None else int(key.bit_size),
             signature_hash_name=str(signer_info["digest_algorithm"]["algorithm"].native),
         )
+
+
+def path_expiry(token: TimestampToken) -> datetime | None:
+    """Returns when the first certificate on the way from the signer up ends, as far as the token carries the way."""
+    certificate = token.signer
+    seen: list[x509.Certificate] = []
+    while certificate is not None and certificate not in seen:
+        seen.append(certificate)
+        issuer = certificate.issuer
+        certificate = next((item for item in token.certificates if item.subject == issuer), None)
+    return min((item.not_valid_after for item in seen), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

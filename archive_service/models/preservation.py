@@ -218,6 +218,8 @@ class EvidenceBatch(Base):
     """The last time-stamp renewal."""
     retired_by: Mapped[int | None] = mapped_column(Integer)
     """The hash-tree renewal that took its last record over; nothing is renewed here any more."""
+    stamped_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """Time of the newest time-stamp."""
     hash_name: Mapped[str] = mapped_column(String(20))
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """First end of validity in the newest time-stamp's certificate path; NULL when it is not known."""
@@ -240,7 +242,7 @@ class EvidenceRenewal(Base):
         ),
         CheckConstraint("state IN ('PREPARED', 'DONE')", name="state"),
         CheckConstraint("kind IN ('timestamp-renewal', 'hash-tree-renewal')", name="kind"),
-        CheckConstraint("state = 'PREPARED' OR (token IS NOT NULL AND object_sha256 IS NOT NULL)", name="done"),
+        CheckConstraint("state = 'PREPARED' OR object_sha256 IS NOT NULL", name="done"),
     )
 
     ordinal: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
@@ -261,6 +263,7 @@ class EvidenceRenewal(Base):
     ends_at: Mapped[datetime] = mapped_column(UtcDateTime)
     """When the first of what it covers loses its value."""
     object_sha256: Mapped[str | None] = mapped_column(String(64))
+    """Of the object at every location; empty when nothing could be renewed because nothing could be read."""
     prepared_at: Mapped[datetime] = mapped_column(UtcDateTime)
     done_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

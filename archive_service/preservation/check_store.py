@@ -27,6 +27,8 @@ from archive_service.evidence.checks import Indication
 from archive_service.evidence.evidence_record_verify import DataObject, verify_evidence_record
 from archive_service.ids import derived_id
 from archive_service.packaging.verify import Outcome, verify_aip
+from archive_service.preservation.check_renewals import RenewedEvidence, check_renewal, renewal_key
+from archive_service.preservation.log_trust import ROTATION_EVENT, LogTrust
 from archive_service.storage.port import Store, StoredObject, store_key
 
 _KINDS: Final = ("segments", "evidence", "checkpoints", "seals")
@@ -89,6 +91,14 @@ class _Log:
     copies: dict[str, tuple[str, int]] = field(default_factory=dict)
     """Digest and size of certified copies by key."""
     destroyed: set[str] = field(default_factory=set)
+    renditions: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Digest and size of renditions by key."""
+    renewals: list[dict[str, Any]] = field(default_factory=list)
+    """Details of the events that tell of a renewal."""
+    renewed: RenewedEvidence = field(default_factory=RenewedEvidence)
+    objid_of_id: dict[UUID, str] = field(default_factory=dict)
+    rotations: list[dict[str, Any]] = field(default_factory=list)
+    """Of the segment being read: details of events that change the log's key."""
     previous: str = "0" * 64
     last_seq: int = 0
 
@@ -107,7 +117,7 @@ def check_store(
     Raises:
         StoreUnavailable: the location does not answer.
     """
-    found, log = StoreCheck(location=store.name), _Log()
+    found, log, trust = StoreCheck(location=store.name), _Log(), LogTrust(keys)
     if not keys:
         found.undecided("log/", "no public key of the log was given: signatures were not checked")
     listed: dict[str, StoredObject] = {item.key: item for item in store.list()}
@@ -119,13 +129,16 @@ def check_store(
         if ordinal != expected:
             found.fail(_key("seals", expected), "is missing: the chain of seals has a gap")
             break
-        _guarded(found, _key("seals", ordinal), lambda ordinal=ordinal: _seal(store, ordinal, keys, log, found, at))  # type: ignore[misc]
+        _guarded(found, _key("seals", ordinal), lambda ordinal=ordinal: _seal(store, ordinal, trust, log, found, at))  # type: ignore[misc]
         found.seals += 1
         progress("seals", found.seals)
     found.leaves = len(log.leaf_hashes)
+    for detail in log.renewals:
+        key = renewal_key(int(detail["ordinal"]))
+        _guarded(found, key, lambda key=key, detail=detail: _renewal(store, key, detail, log, found, at))  # type: ignore[misc]
     present = _aips(store, listed, log, found, progress)
     _absent(log, present, found)
-    for key, (digest, size) in log.copies.items():
+    for key, (digest, size) in (log.copies | log.renditions).items():
         _guarded(found, key, lambda key=key, digest=digest, size=size: _plain_object(store, key, digest, size, found))  # type: ignore[misc]
     _strays(listed, len(ordinals), log, found)
     return found
@@ -160,16 +173,18 @@ def _content(store: Store, key: str, found: StoreCheck) -> bytes:
 # ------------------------------------------------------------------ the log
 
 
-def _seal(store: Store, ordinal: int, keys: tuple[NoteKey, ...], log: _Log, found: StoreCheck, at: datetime) -> None:
+def _renewal(store: Store, key: str, detail: dict[str, Any], log: _Log, found: StoreCheck, at: datetime) -> None:
+    if detail["sha256"]:
+        aips = {str(aip): (log.objid_of_id[aip], digest) for aip, digest in log.digest_of_id.items()}
+        check_renewal(_content(store, key, found), detail, log.renewed, aips, found.fail, at)
+
+
+def _seal(store: Store, ordinal: int, trust: LogTrust, log: _Log, found: StoreCheck, at: datetime) -> None:
     key = _key("seals", ordinal)
     content = _content(store, key, found)
     signed = parse_note(content)
     if signed.to_text().encode() != content:
         found.fail(key, "is not in canonical form")
-    if keys:
-        signed.verify(keys)
-    if len(signed.signatures) != 1:
-        found.fail(key, f"has {len(signed.signatures)} signatures instead of one")
     kind, origin, number, previous, *digests = signed.text.rstrip("\n").split("\n")
     if (kind, number) != ("archive-seal/1", str(ordinal)):
         found.fail(key, "is of another form or number")
@@ -181,8 +196,16 @@ def _seal(store: Store, ordinal: int, keys: tuple[NoteKey, ...], log: _Log, foun
         _stated(store, _key(kind, ordinal), stated[name], found)
         for kind, name in (("segments", "segment"), ("evidence", "evidence"), ("checkpoints", "checkpoint"))
     )
+    log.rotations = []
     _segment(segment, origin, ordinal, log, found)
-    _checkpoint(checkpoint, origin, ordinal, keys, log, found)
+    if len(signed.signatures) != 1 + len(log.rotations):
+        found.fail(key, f"has {len(signed.signatures)} signatures instead of {1 + len(log.rotations)}")
+    if trust.keys:
+        try:
+            trust.accept(signed, log.rotations)
+        except ArchiveError as exc:
+            found.fail(key, f"{exc.code}: {exc.message}")
+    _checkpoint(checkpoint, origin, ordinal, trust.keys, log, found)
     _evidence(evidence, checkpoint, ordinal, log, found, at)
 
 
@@ -230,9 +253,17 @@ def _event(value: dict[str, Any], line: bytes, origin: str, log: _Log) -> None: 
         log.leaf_hashes.append(_leaf("aip", fields))
         log.aips[detail["aip"]] = detail["sha256"]
         log.digest_of_id[derived_id("aip", detail["aip"])] = detail["sha256"]
+        log.objid_of_id[derived_id("aip", detail["aip"])] = detail["aip"]
     if event["type"] == _COPY_EVENT and "certified_copy" in value.get("rows", {}):
         row = value["rows"]["certified_copy"]
         log.copies[row["store_key"]] = row["pdf_sha256"], row["pdf_size_bytes"]
+    if event["type"] == "record.rendition-made" and "rendition" in value.get("rows", {}):
+        row = value["rows"]["rendition"]
+        log.renditions[row["store_key"]] = row["sha256"], row["size_bytes"]
+    if event["type"] == "evidence.renewed":
+        log.renewals.append(detail)
+    if event["type"] == ROTATION_EVENT:
+        log.rotations.append(detail)
     if event["type"] in {"record.destroyed", "record.handed-over"}:
         log.destroyed.add(event["subject_id"])
 
@@ -263,7 +294,9 @@ def _evidence(content: bytes, checkpoint: bytes, ordinal: int, log: _Log, found:
     if (header["type"], header["ordinal"]) != ("archive-log-evidence/1", ordinal):
         found.fail(key, "its header is of another form or number")
     if header["checkpoint_record"] is not None:
-        _record(header["checkpoint_record"], hashlib.sha256(checkpoint).hexdigest(), f"{key} checkpoint", found, at)
+        hashes = {name: hashlib.new(name, checkpoint).digest() for name in ("sha256", "sha384", "sha512")}
+        _record(header["checkpoint_record"], hashes["sha256"].hex(), f"{key} checkpoint", found, at)
+        log.renewed.samples[f"seal:{ordinal}"] = b64decode(header["checkpoint_record"]), hashes
     for line in lines:
         item = json.loads(line)
         digest = log.digest_of_id.get(UUID(item["aip"]))
@@ -308,6 +341,13 @@ def _aip(store: Store, key: str, log: _Log, found: StoreCheck, present: set[str]
             found.fail(key, f"{check.name}: {'; '.join(check.reasons[:3])}")
     if report.objid is None or report.digest is None:
         return
+    for name, digest in log.renewed.rehashed.get(report.objid, {}).items():
+        with store.open(store_key(key)) as source:
+            state = hashlib.new(name)
+            for chunk in chunks(source):
+                state.update(chunk)
+        if state.hexdigest() != digest:
+            found.fail(key, f"its {name} digest is {state.hexdigest()}, renewed was {digest}")
     sealed = log.aips.get(report.objid)
     if sealed is None:
         found.undecided(key, "is not in the sealed log (yet): only its own digests could be checked")
@@ -323,15 +363,21 @@ def _absent(log: _Log, present: Iterator[str] | set[str], found: StoreCheck) -> 
 
 def _plain_object(store: Store, key: str, digest: str, size: int, found: StoreCheck) -> None:
     if (hashlib.sha256(content := _content(store, key, found)).hexdigest(), len(content)) != (digest, size):
-        found.fail(key, "differs from the register of certified copies")
+        found.fail(key, "differs from what the log says of it")
 
 
 def _strays(listed: dict[str, StoredObject], seals: int, log: _Log, found: StoreCheck) -> None:
     wanted = {_key(kind, ordinal) for ordinal in range(1, seals + 1) for kind in _KINDS}
+    renewed = {renewal_key(int(detail["ordinal"])) for detail in log.renewals}
     for key in sorted(listed):
         if not key.startswith(_KNOWN_PREFIXES):
             found.fail(key, "belongs to nothing this archive writes")
+        elif key.startswith("log/renewals/"):
+            if key not in renewed:
+                found.undecided(key, "belongs to a renewal that is not sealed (yet)")
         elif key.startswith("log/") and key not in wanted:
             found.undecided(key, "belongs to a seal that is not finished")
         elif key.startswith("copies/") and key not in log.copies:
             found.undecided(key, "is not in the sealed register of certified copies (yet)")
+        elif key.startswith("renditions/") and key not in log.renditions:
+            found.undecided(key, "is not among the sealed renditions (yet)")

@@ -1,7 +1,10 @@
 """Fixity: every copy re-read on a schedule, oldest first, within a budget per location (R120; LESSONS 7, 8, 42).
 
+Renditions and certified copies come before packages: they are few and small.
+
 Four answers, never mixed up: intact, damaged, missing, could not check. Only what was read changes a copy's row; a location that does not
-answer changes nothing and ends the run. A random sample is read whatever the budget says, so that a wrong budget cannot hide damage.
+answer ends the run. A copy that could not be checked again and again is an incident too (`silence`). A random sample is read whatever the
+budget says, so that a wrong budget cannot hide damage.
 
 No transaction is open while bytes are read. Results are written in small batches, so a run that is cut off keeps what it had read and the
 next one continues with what is now the oldest.
@@ -23,7 +26,15 @@ from archive_service.db import Database
 from archive_service.digests import sha256
 from archive_service.errors import ConfigurationInvalid
 from archive_service.followup import enqueue
-from archive_service.models import Aip, AipCopy, EventType, FixityRun, Incident, JobKind, Record, State
+from archive_service.models import Aip, AipCopy, EventType, FixityRun, Incident, JobKind, ObjectCopy, Record, State
+from archive_service.preservation.object_copies import note_object_copies, object_detail, open_incident_of
+from archive_service.preservation.silence import (
+    UNREADABLE,
+    Patience,
+    silence_ended,
+    silence_is_too_long,
+    silence_over,
+)
 from archive_service.service import Service
 from archive_service.storage.port import ReadBack, ReadBackOutcome, Store, read_back, store_key
 
@@ -37,6 +48,8 @@ PROBLEMS_KEPT: Final = 200
 """Problems listed in a run's minutes; each damaged or missing copy has an incident of its own besides."""
 KEPT_STATES: Final = (State.STORED, State.UNDER_REVIEW)
 """Records whose copies must be there."""
+GONE: Final = ("REMOVING", "REMOVED")
+"""States of copies that a location no longer owes."""
 _AGENT: Final = software("fixity")
 
 Progress = Callable[[int, int], None]
@@ -74,6 +87,8 @@ class _Copy:
     sha256: str
     size_bytes: int
     verified_at: datetime
+    is_object: bool
+    """A rendition or certified copy, not a package."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,6 +97,7 @@ class _Run:
     at: datetime
     deadline_s: float | None
     left_bytes: int | None
+    patience: Patience
     bytes_read: int = 0
     copies_read: int = 0
     silent: int = 0
@@ -122,21 +138,35 @@ def check_location(
     if store is None:
         raise ConfigurationInvalid(f"no storage location {location!r}; there are {', '.join(sorted(service.stores))}")
     with service.database.write() as session:
+        note_object_copies(session, service.layout)
         row = FixityRun(location=location, started_at=at, budget_bytes=plan.budget_bytes)
         session.add(row)
     deadline_s = None if plan.max_s is None else clock.monotonic_s() + plan.max_s
-    run = _Run(id=row.id, at=at, deadline_s=deadline_s, left_bytes=plan.budget_bytes)
-    ended = _read_due(service.database, store, plan, run, progress)
+    run = _Run(
+        id=row.id,
+        at=at,
+        deadline_s=deadline_s,
+        left_bytes=plan.budget_bytes,
+        patience=Patience(
+            runs=service.settings.fixity_silent_runs, age=timedelta(days=service.settings.fixity_silent_days)
+        ),
+    )
+    ended = _read_due(service.database, store, plan, run, progress, objects=True)
+    if ended == "all-read":
+        ended = _read_due(service.database, store, plan, run, progress, objects=False)
     if ended != "location-silent":
         _read_sample(service.database, store, plan, run, progress)
     return _finish(service.database, run, ended)
 
 
-def _read_due(database: Database, store: Store, plan: FixityPlan, run: _Run, progress: Progress) -> str:
+def _read_due(
+    database: Database, store: Store, plan: FixityPlan, run: _Run, progress: Progress, *, objects: bool
+) -> str:
     after: tuple[datetime, UUID] | None = None
     while True:
         with database.read() as session:
-            page = [_copy(row) for row in session.execute(_due(store.name, plan, run.at, after).limit(BATCH))]
+            query = _due(store.name, plan, run.at, after, objects=objects).limit(BATCH)
+            page = [_copy(row, is_object=objects) for row in session.execute(query)]
         if not page:
             return "all-read"
         after = page[-1].verified_at, page[-1].id
@@ -240,27 +270,50 @@ def _kept(location: str | None = None) -> Select[*tuple[Any, ...]]:
         )
         .join(Aip, Aip.id == AipCopy.aip_id)
         .join(Record, Record.id == Aip.record_id)
-        .where(Record.state.in_(KEPT_STATES))
+        .where(Record.state.in_(KEPT_STATES), AipCopy.state.not_in(GONE))
     )
     return query if location is None else query.where(AipCopy.location == location)
 
 
+def _kept_objects(location: str) -> Select[*tuple[Any, ...]]:
+    query: Select[*tuple[Any, ...]] = (
+        select(
+            ObjectCopy.id,
+            ObjectCopy.aip_id,
+            ObjectCopy.location,
+            ObjectCopy.version_id,
+            ObjectCopy.verified_at,
+            Aip.record_id,
+            ObjectCopy.store_key,
+            ObjectCopy.sha256,
+            ObjectCopy.size_bytes,
+            Record.archiving_agency,
+        )
+        .join(Aip, Aip.id == ObjectCopy.aip_id)
+        .join(Record, Record.id == Aip.record_id)
+        .where(Record.state.in_(KEPT_STATES), ObjectCopy.location == location)
+    )
+    return query
+
+
 def _due(
-    location: str, plan: FixityPlan, at: datetime, after: tuple[datetime, UUID] | None
+    location: str, plan: FixityPlan, at: datetime, after: tuple[datetime, UUID] | None, *, objects: bool
 ) -> Select[*tuple[Any, ...]]:
     """Oldest first; what this very run has verified is younger than `at` and so never comes again."""
     before = at if plan.not_read_since is None else min(at, plan.not_read_since)
-    query = _kept(location).where(AipCopy.verified_at < before)
+    model = ObjectCopy if objects else AipCopy
+    query = (_kept_objects(location) if objects else _kept(location)).where(model.verified_at < before)
     if after is not None:
         verified_at, copy_id = after
         query = query.where(
-            (AipCopy.verified_at > verified_at) | ((AipCopy.verified_at == verified_at) & (AipCopy.id > copy_id))
+            (model.verified_at > verified_at) | ((model.verified_at == verified_at) & (model.id > copy_id))
         )
-    return query.order_by(AipCopy.verified_at, AipCopy.id)
+    return query.order_by(model.verified_at, model.id)
 
 
-def _copy(row: Row[Any]) -> _Copy:
+def _copy(row: Row[Any], *, is_object: bool = False) -> _Copy:
     return _Copy(
+        is_object=is_object,
         id=row.id,
         aip_id=row.aip_id,
         record_id=row.record_id,
@@ -279,51 +332,99 @@ def _write(database: Database, run: _Run, results: list[tuple[_Copy, ReadBack, d
         row = session.get_one(FixityRun, run.id, with_for_update=True)
         row.bytes_read = run.bytes_read
         for copy, answer, read_at in results:
-            _note(session, row, copy, answer, read_at)
+            _note(session, row, run.patience, copy, answer, read_at)
 
 
-def _note(session: Session, row: FixityRun, copy: _Copy, answer: ReadBack, read_at: datetime) -> None:
-    held = session.get(AipCopy, copy.id, with_for_update=True)
+def _note(
+    session: Session, row: FixityRun, patience: Patience, copy: _Copy, answer: ReadBack, read_at: datetime
+) -> None:
+    held = held_copy(session, copy.id, is_object=copy.is_object)
     record_state = session.scalar(select(Record.state).where(Record.id == copy.record_id))
-    if held is None or record_state not in KEPT_STATES or held.version_id != copy.version_id:
+    if held is None or held.state in GONE or record_state not in KEPT_STATES or held.version_id != copy.version_id:
         return  # destroyed, handed over or repaired while it was being read: what was read says nothing about it now
     if answer.outcome is ReadBackOutcome.INTACT and answer.digest is not None:
         row.intact += 1
-        held.state, held.verified_at, held.read_back_sha256 = "INTACT", read_at, answer.digest.hex
+        note_intact(held, answer.digest.hex, read_at)
+        silence_ended(session, held, copy.record_id, copy.agency, at=read_at)
         return
-    problem = {"aip": str(copy.aip_id), "outcome": answer.outcome.value, "reason": answer.reason}
+    subject = copy.store_key if copy.is_object else str(copy.aip_id)
+    problem = {"aip": subject, "outcome": answer.outcome.value, "reason": answer.reason}
     row.problems = [*row.problems, problem][:PROBLEMS_KEPT]
     if answer.outcome is ReadBackOutcome.COULD_NOT_CHECK:
         row.not_checked += 1
+        if silence_is_too_long(session, held.id, patience, answer.reason, at=read_at):
+            open_incident(
+                session, held, copy.record_id, copy.agency, found=UNREADABLE, notice=answer.reason, at=read_at
+            )
         return
     row.damaged += answer.outcome is ReadBackOutcome.DAMAGED
     row.missing += answer.outcome is ReadBackOutcome.MISSING
     held.state = COPY_STATE[answer.outcome]
+    silence_over(session, held.id)
     open_incident(session, held, copy.record_id, copy.agency, notice=answer.reason, at=read_at)
 
 
+def held_copy(session: Session, copy_id: UUID, *, is_object: bool) -> AipCopy | ObjectCopy | None:
+    """Returns a copy's row, locked; None when it is gone."""
+    if is_object:
+        return session.get(ObjectCopy, copy_id, with_for_update=True)
+    return session.get(AipCopy, copy_id, with_for_update=True)
+
+
+def note_intact(held: AipCopy | ObjectCopy, sha256_hex: str, at: datetime) -> None:
+    """Says of a copy that it was read with the right digest."""
+    held.state, held.verified_at = "INTACT", at
+    if isinstance(held, AipCopy):
+        held.read_back_sha256 = sha256_hex
+
+
 def open_incident(
-    session: Session, held: AipCopy, record_id: UUID, agency: str, *, notice: str, at: datetime
+    session: Session,
+    held: AipCopy | ObjectCopy,
+    record_id: UUID,
+    agency: str,
+    *,
+    notice: str,
+    at: datetime,
+    found: str | None = None,
 ) -> Incident:
-    """Returns the open incident of a copy that was read damaged or missing, opening one with events and a repair job."""
-    enqueue(session, JobKind.REPAIR_COPY, held.aip_id, at=at)
-    known = session.scalars(
-        select(Incident).where(Incident.copy_id == held.id, Incident.closed_at.is_(None))
-    ).one_or_none()
+    """Returns the open incident of a copy, opening one with events; what was read damaged or missing gets a repair job.
+
+    Args:
+        session: An open write transaction.
+        held: The copy's row, its state as found.
+        record_id: Record it belongs to.
+        agency: Archiving agency.
+        notice: What was found.
+        at: When.
+        found: `UNREADABLE` for a copy that was not read; default the copy's state.
+    """
+    if found is None:
+        enqueue(session, *_repair_job(held), at=at)
+    known = open_incident_of(session, held)
     if known is not None:
+        if found is None:
+            known.found, known.notice = held.state, notice
         return known
     incident = Incident(
-        copy_id=held.id,
+        copy_id=held.id if isinstance(held, AipCopy) else None,
+        object_copy_id=held.id if isinstance(held, ObjectCopy) else None,
         aip_id=held.aip_id,
         location=held.location,
-        found=held.state,
+        found=found or held.state,
         status="OPEN",
         notice=notice,
         opened_at=at,
     )
     session.add(incident)
     session.flush()
-    detail = {"aip_id": str(held.aip_id), "location": held.location, "found": held.state, "notice": notice}
+    detail = {
+        "aip_id": str(held.aip_id),
+        "location": held.location,
+        "found": incident.found,
+        "notice": notice,
+        **object_detail(held),
+    }
     append_event(
         session,
         EventType.RECORD_COPY_DAMAGED,
@@ -345,6 +446,12 @@ def open_incident(
         detail=detail,
     )
     return incident
+
+
+def _repair_job(held: AipCopy | ObjectCopy) -> tuple[JobKind, UUID | str]:
+    if isinstance(held, AipCopy):
+        return JobKind.REPAIR_COPY, held.aip_id
+    return JobKind.REPAIR_OBJECT, f"{held.kind}:{held.subject_id}"
 
 
 def _finish(database: Database, run: _Run, ended: str) -> FixityRun:

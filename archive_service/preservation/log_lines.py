@@ -14,7 +14,7 @@ from sqlalchemy import Row, inspect, select
 from sqlalchemy.orm import Session
 
 from archive_service.digests import canonical_json
-from archive_service.models import CertifiedCopy, Component, Event, EventType, RetentionReview
+from archive_service.models import CertifiedCopy, Component, Event, EventType, Rendition, RetentionReview
 from archive_service.preservation.log_objects import utc_text
 
 _PAGE: Final = 500
@@ -29,8 +29,17 @@ COMPONENT_FACTS: Final = (
     "facts",
 )
 """Columns of a component that its AIP does not carry, or not in the same words."""
-_WITH_ROWS: Final = frozenset({EventType.SUBMISSION_STORED, EventType.COPY_ISSUED, EventType.RECORD_FELL_DUE})
+_WITH_ROWS: Final = frozenset(
+    {
+        EventType.SUBMISSION_STORED,
+        EventType.COPY_ISSUED,
+        EventType.RECORD_FELL_DUE,
+        EventType.RECORD_RENDITION_MADE,
+    }
+)
 _LATER: Final = frozenset({"cancelled_at", "cancel_reason"})
+_PLACES: Final = frozenset({"copies"})
+"""Of a rendition: copies move; where they were first is in the event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +92,13 @@ def _rows(session: Session, event: Row[Any]) -> dict[str, Any]:
         if copy is not None:
             columns = inspect(CertifiedCopy).columns.keys()
             return {"certified_copy": {name: plain(getattr(copy, name)) for name in columns if name not in _LATER}}
+    if event.type is EventType.RECORD_RENDITION_MADE:
+        key, component_id = UUID(event.detail["aip_id"]), event.detail["component_id"]
+        made = select(Rendition).where(Rendition.aip_id == key, Rendition.component_id == component_id)
+        rendition = session.scalars(made).one_or_none()
+        if rendition is not None and rendition.sha256 == event.detail["sha256"]:
+            columns = inspect(Rendition).columns.keys()
+            return {"rendition": {name: plain(getattr(rendition, name)) for name in columns if name not in _PLACES}}
     if event.type is EventType.RECORD_FELL_DUE:
         review = session.get(RetentionReview, UUID(event.detail["review_id"]))
         if review is not None:

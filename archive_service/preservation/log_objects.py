@@ -34,7 +34,7 @@ FIRST_PREVIOUS: Final = "0" * 64
 MAX_LINE_BYTES: Final = 256 * 1024 * 1024
 """One event with the facts of 100,000 components stays below this; a longer line is not ours."""
 AIP_EVENTS: Final = (EventType.RECORD_ACCESSIONED.value, EventType.RECORD_VERSION_ADDED.value)
-_SUFFIX: Final = {"segments": "jsonl", "evidence": "jsonl", "checkpoints": "txt", "seals": "note"}
+_SUFFIX: Final = {"segments": "jsonl", "evidence": "jsonl", "checkpoints": "txt", "seals": "note", "renewals": "jsonl"}
 _PER_FOLDER: Final = 1000
 _NAMESPACE: Final = NAMESPACE.bytes
 

@@ -15,6 +15,7 @@ from archive_service.evidence.checkpoint import parse_checkpoint
 from archive_service.evidence.leaves import prove
 from archive_service.evidence.merkle import LogReader
 from archive_service.models import Aip, AipEvidence, LogSeal, LogTile
+from archive_service.preservation.evidence_batches import record_of_aip
 
 BUNDLE_TYPE: Final = "archive-evidence/1"
 
@@ -112,7 +113,7 @@ def _bundle(session: Session, aip: Aip, evidence: AipEvidence | None) -> dict[st
     )
     stamped = session.get(LogSeal, evidence.stamped_by) if evidence.stamped_by is not None else None
     if stamped is not None and stamped.state == "SEALED" and evidence.evidence_record is not None:
-        bundle["evidence_record"] = b64encode(evidence.evidence_record).decode()
+        bundle["evidence_record"] = b64encode(record_of_aip(session, evidence) or b"").decode()
     else:
         bundle["timestamp_problem"] = included.timestamp_problem or "no time-stamp yet"
     return bundle | {"log_proof": proof.as_json()}

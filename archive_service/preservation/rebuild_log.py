@@ -29,6 +29,8 @@ from archive_service.models import (
     Incident,
     LogSeal,
     LogTile,
+    ObjectCopy,
+    Rendition,
     RetentionReview,
     RetentionReviewItem,
 )
@@ -44,6 +46,7 @@ from archive_service.preservation.log_objects import (
 )
 from archive_service.preservation.log_storage import read_seal_note
 from archive_service.preservation.log_trust import LogTrust
+from archive_service.preservation.rebuild_evidence import take_in_renewal
 from archive_service.storage.port import Store
 
 _BATCH: Final = 1000
@@ -59,6 +62,7 @@ _TOLD: Final = frozenset(
         EventType.COPY_ISSUED,
         EventType.COPY_CANCELLED,
         EventType.RECORD_FELL_DUE,
+        EventType.RECORD_RENDITION_MADE,
         EventType.INCIDENT_OPENED,
         EventType.FIXITY_CHECKED,
         *_INCIDENT_ENDS,
@@ -236,6 +240,8 @@ def take_in_rows(session: Session, store: Store, ordinal: int, keys: tuple[NoteK
                 leaf_index += 1
             if event["type"] in _TOLD:
                 _one(session, event, value.get("rows", {}))
+            if event["type"] == EventType.EVIDENCE_RENEWED.value:
+                take_in_renewal(session, store, event["detail"], datetime.fromisoformat(event["at"]))
     session.flush()
     with object_file(store, "evidence", ordinal, note.evidence) as lines:
         lines.readline(MAX_LINE_BYTES)
@@ -250,9 +256,11 @@ def _one(session: Session, event: dict[str, Any], rows: dict[str, Any]) -> None:
     kind, at = EventType(event["type"]), datetime.fromisoformat(event["at"])
     if "components" in rows:
         _facts(session, UUID(event["subject_id"]), rows["components"])
-    if "certified_copy" in rows:
+    if "certified_copy" in rows and session.get(Aip, UUID(rows["certified_copy"]["aip_id"])) is not None:
         session.merge(CertifiedCopy(**_typed(CertifiedCopy, rows["certified_copy"])))
         session.flush()
+    if "rendition" in rows and session.get(Aip, UUID(rows["rendition"]["aip_id"])) is not None:
+        _rendition(session, event["detail"], rows["rendition"])
     if kind is EventType.COPY_CANCELLED:
         copy = session.get(CertifiedCopy, UUID(event["detail"]["copy_id"]))
         if copy is not None:
@@ -263,6 +271,21 @@ def _one(session: Session, event: dict[str, Any], rows: dict[str, Any]) -> None:
         _incident(session, event, kind, at)
     if kind is EventType.FIXITY_CHECKED:
         _minutes(session, event, at)
+
+
+def _rendition(session: Session, detail: dict[str, Any], row: dict[str, Any]) -> None:
+    """Adds a rendition; where its copies were first is known from the event, that they are there now from the next fixity check."""
+    copies = [
+        {
+            "location": location,
+            "version_id": None,
+            "read_back_sha256": row["sha256"],
+            "verified_at": row["made_at"],
+        }
+        for location in detail["locations"]
+    ]
+    session.merge(Rendition(**_typed(Rendition, row), copies=copies))
+    session.flush()
 
 
 def _facts(session: Session, submission_id: UUID, components: list[dict[str, Any]]) -> None:
@@ -301,14 +324,13 @@ def _incident(session: Session, event: dict[str, Any], kind: EventType, at: date
     key, detail = UUID(event["subject_id"]), event["detail"]
     incident = session.get(Incident, key)
     if kind is EventType.INCIDENT_OPENED and incident is None:
-        copy_id = session.scalar(
-            select(AipCopy.id).where(AipCopy.aip_id == UUID(detail["aip_id"]), AipCopy.location == detail["location"])
-        )
-        if copy_id is not None:
+        copy_id, object_copy_id = _copy_of(session, detail, at)
+        if copy_id is not None or object_copy_id is not None:
             session.add(
                 Incident(
                     id=key,
                     copy_id=copy_id,
+                    object_copy_id=object_copy_id,
                     aip_id=UUID(detail["aip_id"]),
                     location=detail["location"],
                     found=detail["found"],
@@ -322,9 +344,29 @@ def _incident(session: Session, event: dict[str, Any], kind: EventType, at: date
             session.flush()
     elif incident is not None and kind is not EventType.INCIDENT_OPENED:
         incident.status, incident.cause, incident.remedy = detail["status"], detail["cause"], detail["remedy"]
+        incident.found, incident.notice = detail["found"], detail["notice"]
         incident.source_location, incident.quarantine_key = detail["source_location"], detail["quarantine_key"]
         incident.closed_at = at if _INCIDENT_ENDS[kind] else None
         session.flush()
+
+
+def _copy_of(session: Session, detail: dict[str, Any], at: datetime) -> tuple[UUID | None, UUID | None]:
+    """Returns the copy an incident is about: an AIP's, or that of another object, whose row is made when there is none."""
+    aip_id, location = UUID(detail["aip_id"]), detail["location"]
+    if "object" not in detail:
+        query = select(AipCopy.id).where(AipCopy.aip_id == aip_id, AipCopy.location == location)
+        return session.scalar(query), None
+    thing = detail["object"]
+    if session.get(Aip, aip_id) is None:
+        return None, None
+    known = select(ObjectCopy).where(ObjectCopy.store_key == thing["store_key"], ObjectCopy.location == location)
+    row = session.scalars(known).one_or_none()
+    if row is None:
+        values = {**thing, "subject_id": UUID(thing["subject_id"])}
+        row = ObjectCopy(aip_id=aip_id, location=location, state="UNREAD", verified_at=at, **values)
+        session.add(row)
+        session.flush()
+    return None, row.id
 
 
 def _minutes(session: Session, event: dict[str, Any], at: datetime) -> None:

@@ -18,22 +18,36 @@ from sqlalchemy.orm import Session
 
 from archive_service import clock
 from archive_service.audit import append_event, software
-from archive_service.digests import sha256
+from archive_service.digests import Digest, sha256
 from archive_service.errors import DigestMismatch, Retained, StoreUnavailable
-from archive_service.models import Aip, AipCopy, EventType, Incident, Record
-from archive_service.preservation.fixity import COPY_STATE, KEPT_STATES, open_incident
+from archive_service.models import Aip, AipCopy, EventType, Incident, ObjectCopy, Record
+from archive_service.preservation.fixity import COPY_STATE, GONE, KEPT_STATES, held_copy, note_intact, open_incident
+from archive_service.preservation.object_copies import copies_of, open_incident_of, record_of
+from archive_service.preservation.silence import silence_over
 from archive_service.service import Service
-from archive_service.storage.port import ReadBack, ReadBackOutcome, Store, read_back, store_key
+from archive_service.storage.port import ReadBack, ReadBackOutcome, Store, StoreKey, read_back, store_key
 
 _AGENT: Final = software("repair")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """Stored bytes and the record they belong to: an AIP, a rendition or a certified copy."""
+
+    name: str
+    key: StoreKey
+    digest: Digest
+    size_bytes: int
+    record: Record
+    copies: tuple[AipCopy | ObjectCopy, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
     """One copy as it was read in this run."""
 
-    copy: AipCopy
+    copy: AipCopy | ObjectCopy
     answer: ReadBack
     read_at: datetime
 
@@ -46,29 +60,62 @@ def repair_aip(service: Service, aip_id: UUID) -> Sequence[Incident]:
     """
     with service.database.read() as session:
         aip = session.get_one(Aip, aip_id)
-        record = session.get_one(Record, aip.record_id)
-        copies = list(session.scalars(select(AipCopy).where(AipCopy.aip_id == aip_id).order_by(AipCopy.location)))
-    if record.state not in KEPT_STATES:
+        query = select(AipCopy).where(AipCopy.aip_id == aip_id, AipCopy.state.not_in(GONE)).order_by(AipCopy.location)
+        stored = _Stored(
+            name=aip.objid,
+            key=store_key(aip.store_key),
+            digest=sha256(aip.sha256),
+            size_bytes=aip.size_bytes,
+            record=session.get_one(Record, aip.record_id),
+            copies=tuple(session.scalars(query)),
+        )
+    return _repair_all(service, stored)
+
+
+def repair_object(service: Service, subject: str) -> Sequence[Incident]:
+    """Does the same for a rendition or certified copy, named `<kind>:<id>`. Idempotent.
+
+    Raises:
+        StoreUnavailable: a copy could not be checked or a location not written now; try again.
+    """
+    kind, _, subject_id = subject.partition(":")
+    with service.database.read() as session:
+        copies = copies_of(session, kind, UUID(subject_id))
+        if not copies:
+            return ()
+        stored = _Stored(
+            name=copies[0].store_key,
+            key=store_key(copies[0].store_key),
+            digest=sha256(copies[0].sha256),
+            size_bytes=copies[0].size_bytes,
+            record=record_of(session, copies[0]),
+            copies=tuple(copies),
+        )
+    return _repair_all(service, stored)
+
+
+def _repair_all(service: Service, stored: _Stored) -> Sequence[Incident]:
+    if stored.record.state not in KEPT_STATES:
         return ()
-    found = [_read(service, aip, copy) for copy in copies]
-    incidents = [incident for item in found if (incident := _note(service, record, item)) is not None]
+    found = [_read(service, stored, copy) for copy in stored.copies]
+    incidents = [incident for item in found if (incident := _note(service, stored.record, item)) is not None]
     bad = [item for item in found if item.answer.outcome in {ReadBackOutcome.DAMAGED, ReadBackOutcome.MISSING}]
     good = [item for item in found if item.answer.outcome is ReadBackOutcome.INTACT]
     unchecked = [item for item in found if item.answer.outcome is ReadBackOutcome.COULD_NOT_CHECK]
     if bad and good:
         for item in bad:
-            _repair(service, aip, record, item, good[0])
+            _repair(service, stored, item, good[0])
     elif bad and not unchecked:
-        _no_good_copy(service, aip, record, bad)
+        _no_good_copy(service, stored, bad)
     if unchecked:
         reasons = "; ".join(f"{item.copy.location}: {item.answer.reason}" for item in unchecked)
-        raise StoreUnavailable(f"copies of {aip.objid} could not be checked: {reasons}")
+        raise StoreUnavailable(f"copies of {stored.name} could not be checked: {reasons}")
     with service.database.read() as session:
         ids = [incident.id for incident in incidents]
         return session.scalars(select(Incident).where(Incident.id.in_(ids)).order_by(Incident.location)).all()
 
 
-def _read(service: Service, aip: Aip, copy: AipCopy) -> _Found:
+def _read(service: Service, stored: _Stored, copy: AipCopy | ObjectCopy) -> _Found:
     store = service.stores.get(copy.location)
     if store is None:
         reason = f"location {copy.location} is not configured"
@@ -76,9 +123,9 @@ def _read(service: Service, aip: Aip, copy: AipCopy) -> _Found:
     else:
         answer = read_back(
             store,
-            store_key(aip.store_key),
-            expected=sha256(aip.sha256),
-            size_bytes=aip.size_bytes,
+            stored.key,
+            expected=stored.digest,
+            size_bytes=stored.size_bytes,
             version_id=copy.version_id,
         )
     return _Found(copy=copy, answer=answer, read_at=clock.now())
@@ -89,14 +136,15 @@ def _note(service: Service, record: Record, item: _Found) -> Incident | None:
     if item.answer.outcome is ReadBackOutcome.COULD_NOT_CHECK:
         return None
     with service.database.write() as session:
-        held = session.get_one(AipCopy, item.copy.id, with_for_update=True)
+        held = _held(session, item)
         held.state = COPY_STATE[item.answer.outcome]
         if item.answer.outcome is not ReadBackOutcome.INTACT:
             return open_incident(
                 session, held, record.id, record.archiving_agency, notice=item.answer.reason, at=item.read_at
             )
         held.verified_at = item.read_at
-        incident = _open_incident(session, held.id)
+        silence_over(session, held.id)
+        incident = open_incident_of(session, held)
         if incident is None:
             return None
         incident.cause = "the fault has passed: the same bytes were read intact"
@@ -106,52 +154,45 @@ def _note(service: Service, record: Record, item: _Found) -> Incident | None:
         return incident
 
 
-def _open_incident(session: Session, copy_id: UUID) -> Incident | None:
-    query = select(Incident).where(Incident.copy_id == copy_id, Incident.closed_at.is_(None))
-    return session.scalars(query.with_for_update()).one_or_none()
-
-
-def _repair(service: Service, aip: Aip, record: Record, item: _Found, good: _Found) -> None:
+def _repair(service: Service, stored: _Stored, item: _Found, good: _Found) -> None:
     store = service.stores[item.copy.location]
     with service.database.read() as session:
-        incident = session.scalars(
-            select(Incident).where(Incident.copy_id == item.copy.id, Incident.closed_at.is_(None))
-        ).one()
+        incident = _incident(session, item)
     try:
         if item.answer.outcome is ReadBackOutcome.DAMAGED:
-            _put_aside(service, store, aip, item, incident)
-            store.delete(store_key(aip.store_key), version_id=item.copy.version_id, disposition=incident.id)
-        version_id = _put_good(service, store, aip, good)
+            _put_aside(service, store, stored, item, incident)
+            store.delete(stored.key, version_id=item.copy.version_id, disposition=incident.id)
+        version_id = _put_good(service, store, stored, good)
     except Retained as exc:
-        _refused(service, record, incident.id, exc.message)
+        _refused(service, stored.record, incident.id, exc.message)
         return
     answer = read_back(
         store,
-        store_key(aip.store_key),
-        expected=sha256(aip.sha256),
-        size_bytes=aip.size_bytes,
+        stored.key,
+        expected=stored.digest,
+        size_bytes=stored.size_bytes,
         version_id=version_id,
     )
     if answer.outcome is not ReadBackOutcome.INTACT or answer.digest is None:
         raise StoreUnavailable(f"the repaired copy on {store.name} is {answer.outcome}: {answer.reason}")
     at = clock.unique_now()
     with service.database.write() as session:
-        held = session.get_one(AipCopy, item.copy.id, with_for_update=True)
-        held.state, held.verified_at, held.version_id = "INTACT", at, version_id
-        held.read_back_sha256 = answer.digest.hex
+        held = _held(session, item)
+        held.version_id = version_id
+        note_intact(held, answer.digest.hex, at)
         closed = session.get_one(Incident, incident.id, with_for_update=True)
         closed.cause = f"{closed.found} at {store.name}: {closed.notice}"
         closed.remedy = f"rebuilt from the copy at {good.copy.location}, verified in the same run, and read back"
         closed.source_location = good.copy.location
         closed.status, closed.closed_at = "REPAIRED", at
-        _tell(session, EventType.INCIDENT_REPAIRED, closed, record, at=at)
+        _tell(session, EventType.INCIDENT_REPAIRED, closed, stored.record, at=at)
 
 
-def _put_aside(service: Service, store: Store, aip: Aip, item: _Found, incident: Incident) -> None:
+def _put_aside(service: Service, store: Store, stored: _Stored, item: _Found, incident: Incident) -> None:
     """Keeps the damaged bytes under a key of the incident: they may be all that is left of an investigation."""
-    key = store_key(f"quarantine/{incident.id}/{aip.store_key.rsplit('/', 1)[-1]}")
-    digest, size_bytes = _digest_now(store, aip, item)
-    with store.open(store_key(aip.store_key), version_id=item.copy.version_id) as damaged:
+    key = store_key(f"quarantine/{incident.id}/{stored.key.rsplit('/', 1)[-1]}")
+    digest, size_bytes = _digest_now(store, stored, item)
+    with store.open(stored.key, version_id=item.copy.version_id) as damaged:
         kept = store.put(key, damaged, expected=sha256(digest), size_bytes=size_bytes)
     answer = read_back(store, key, expected=sha256(digest), size_bytes=size_bytes, version_id=kept.version_id)
     if answer.outcome is not ReadBackOutcome.INTACT:
@@ -160,24 +201,22 @@ def _put_aside(service: Service, store: Store, aip: Aip, item: _Found, incident:
         session.get_one(Incident, incident.id, with_for_update=True).quarantine_key = key
 
 
-def _digest_now(store: Store, aip: Aip, item: _Found) -> tuple[str, int]:
+def _digest_now(store: Store, stored: _Stored, item: _Found) -> tuple[str, int]:
     """Returns digest and size of the damaged bytes, and refuses when they are no longer damaged: another repair was faster."""
     from archive_service.digests import digest_stream
 
-    with store.open(store_key(aip.store_key), version_id=item.copy.version_id) as source:
+    with store.open(stored.key, version_id=item.copy.version_id) as source:
         digest, size_bytes = digest_stream(source)
-    if digest.hex == aip.sha256:
-        raise StoreUnavailable(f"the copy of {aip.objid} at {store.name} changed while it was being repaired")
+    if digest == stored.digest:
+        raise StoreUnavailable(f"the copy of {stored.name} at {store.name} changed while it was being repaired")
     return digest.hex, size_bytes
 
 
-def _put_good(service: Service, store: Store, aip: Aip, good: _Found) -> str | None:
+def _put_good(service: Service, store: Store, stored: _Stored, good: _Found) -> str | None:
     source_store = service.stores[good.copy.location]
     try:
-        with source_store.open(store_key(aip.store_key), version_id=good.copy.version_id) as source:
-            return store.put(
-                store_key(aip.store_key), source, expected=sha256(aip.sha256), size_bytes=aip.size_bytes
-            ).version_id
+        with source_store.open(stored.key, version_id=good.copy.version_id) as source:
+            return store.put(stored.key, source, expected=stored.digest, size_bytes=stored.size_bytes).version_id
     except DigestMismatch as exc:
         raise StoreUnavailable(
             f"the good copy at {source_store.name} changed while it was read: {exc.message}"
@@ -189,15 +228,30 @@ def _refused(service: Service, record: Record, incident_id: UUID, reason: str) -
     _unrepairable(service, record, incident_id, "REFUSED", f"the location forbids replacing the object: {reason}")
 
 
-def _no_good_copy(service: Service, aip: Aip, record: Record, bad: Sequence[_Found]) -> None:
+def _no_good_copy(service: Service, stored: _Stored, bad: Sequence[_Found]) -> None:
     places = ", ".join(f"{item.copy.location}: {item.answer.outcome}" for item in bad)
-    _log.critical("NO GOOD COPY of %s (record %s) is left: %s. Nothing was touched.", aip.objid, record.id, places)
+    record = stored.record
+    _log.critical("NO GOOD COPY of %s (record %s) is left: %s. Nothing was touched.", stored.name, record.id, places)
     for item in bad:
         with service.database.read() as session:
-            incident_id = session.scalars(
-                select(Incident.id).where(Incident.copy_id == item.copy.id, Incident.closed_at.is_(None))
-            ).one()
+            incident_id = _incident(session, item).id
         _unrepairable(service, record, incident_id, "NO_GOOD_COPY", f"no intact copy is left ({places})")
+
+
+def _held(session: Session, item: _Found) -> AipCopy | ObjectCopy:
+    held = held_copy(session, item.copy.id, is_object=isinstance(item.copy, ObjectCopy))
+    if held is None:
+        raise StoreUnavailable(f"the copy at {item.copy.location} was given up while it was being repaired")
+    return held
+
+
+def _incident(session: Session, item: _Found) -> Incident:
+    found = open_incident_of(session, item.copy)
+    if found is None:
+        raise StoreUnavailable(
+            f"the incident of the copy at {item.copy.location} was closed while it was being repaired"
+        )
+    return found
 
 
 def _unrepairable(service: Service, record: Record, incident_id: UUID, status: str, why: str) -> None:

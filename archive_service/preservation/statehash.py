@@ -1,10 +1,12 @@
 """One hash over everything the archive must be able to rebuild: equal before and after, or something was lost (R122).
 
 Covered: records, AIPs, copies (where, which digest), stored submissions with components, findings, verdicts and decision, retention,
-search terms, register of certified copies, retention reviews, events, seals and evidence, incidents and fixity minutes.
+search terms, register of certified copies, renditions, retention reviews, events, seals and evidence with its renewals,
+incidents and fixity minutes.
 
-Not covered, because not kept in storage: accounts, tokens, sessions, jobs, submissions that were never stored; numbers of certified copies
-that were never completed; row ids without meaning; and of a copy its last check and its version id, which are facts about the location.
+Not covered, because not kept in storage or made again: accounts, tokens, sessions, jobs, submissions that were never stored; numbers of
+certified copies that were never completed; row ids without meaning; text taken from components and the copies of renditions and certified
+copies; and of a copy its last check and its version id, which are facts about the location.
 """
 
 import hashlib
@@ -24,11 +26,15 @@ from archive_service.models import (
     Component,
     Decision,
     Event,
+    EvidenceBatch,
+    EvidenceRenewal,
     FixityRun,
     Incident,
     LogSeal,
     Record,
     RecordTerm,
+    Rendition,
+    RenewedRecord,
     RetentionAssignment,
     RetentionReview,
     RetentionReviewItem,
@@ -41,6 +47,7 @@ from archive_service.preservation.log_lines import plain
 STATE_VERSION: Final = "archive-state/1"
 _PAGE: Final = 1000
 _STORED: Final = select(Submission.id).where(Submission.record_id.is_not(None))
+_RENEWED: Final = select(EvidenceRenewal.ordinal).where(EvidenceRenewal.state == "DONE")
 
 _OMITTED: Final[Mapping[type[Base], frozenset[str]]] = {
     AipCopy: frozenset({"id", "verified_at", "version_id", "state", "locked_until"}),
@@ -50,8 +57,9 @@ _OMITTED: Final[Mapping[type[Base], frozenset[str]]] = {
     Decision: frozenset({"id"}),
     RetentionAssignment: frozenset({"id"}),
     RetentionReviewItem: frozenset({"id"}),
-    Incident: frozenset({"copy_id"}),
+    Incident: frozenset({"copy_id", "object_copy_id"}),
     LogSeal: frozenset({"sealed_at"}),
+    Rendition: frozenset({"copies"}),
 }
 """Columns that a rebuild cannot or need not give back; everything else counts."""
 _ONLY: Final[Mapping[type[Base], ColumnElement[bool]]] = {
@@ -63,6 +71,9 @@ _ONLY: Final[Mapping[type[Base], ColumnElement[bool]]] = {
     CertifiedCopy: CertifiedCopy.completed_at.is_not(None),
     FixityRun: FixityRun.finished_at.is_not(None),
     LogSeal: LogSeal.state == "SEALED",
+    EvidenceBatch: (EvidenceBatch.source == "renewal") | EvidenceBatch.renewed_by.is_not(None),
+    EvidenceRenewal: EvidenceRenewal.state == "DONE",
+    RenewedRecord: RenewedRecord.renewal.in_(_RENEWED),
 }
 _ORDER: Final[Sequence[tuple[type[Base], tuple[str, ...]]]] = (
     (Record, ("id",)),
@@ -76,12 +87,16 @@ _ORDER: Final[Sequence[tuple[type[Base], tuple[str, ...]]]] = (
     (RetentionAssignment, ("record_id", "ordinal")),
     (RecordTerm, ("record_id", "term")),
     (CertifiedCopy, ("id",)),
+    (Rendition, ("aip_id", "component_id")),
     (RetentionReview, ("id",)),
     (RetentionReviewItem, ("record_id", "due_on")),
     (Incident, ("id",)),
     (FixityRun, ("id",)),
     (LogSeal, ("ordinal",)),
     (AipEvidence, ("leaf_index",)),
+    (EvidenceRenewal, ("ordinal",)),
+    (EvidenceBatch, ("source", "ordinal")),
+    (RenewedRecord, ("renewal", "position")),
     (Event, ("seq",)),
 )
 """Tables and the key their rows are read by; rows are hashed as a sum, so no engine's order of text matters."""
