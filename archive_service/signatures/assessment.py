@@ -64,6 +64,8 @@ class Signed:
     tokens: tuple[JudgedToken, ...] = ()
     """Judged signature time-stamps."""
     content_tokens: tuple[JudgedToken, ...] = ()
+    archive_tokens: tuple[JudgedToken, ...] = ()
+    """Judged archive or document time-stamps over this signature."""
     remarks: tuple[Reason, ...] = ()
 
 
@@ -172,7 +174,7 @@ def _report(signed: Signed, case: Circumstances, judged: _Judged, policy: Signat
         coverage=signed.coverage,
         changes_after_signing=signed.changes,
         algorithms=judged.uses,
-        timestamps=tuple(token.summary for token in (*signed.tokens, *signed.content_tokens)),
+        timestamps=tuple(token.summary for token in (*signed.tokens, *signed.content_tokens, *signed.archive_tokens)),
         expired_since=passed and any(remark.code == "EXPIRED_SINCE" for remark in judged.remarks),
         remarks=judged.remarks,
         judged_at=case.at,
@@ -185,7 +187,8 @@ def _report(signed: Signed, case: Circumstances, judged: _Judged, policy: Signat
 
 def best_time(signed: Signed, case: Circumstances) -> tuple[datetime | None, SigningTimeSource | None]:
     """Returns the earliest proven time of the signature and where the proof comes from."""
-    stamped = min((token.proves for token in signed.tokens if token.proves), default=None)
+    stamps = (*signed.tokens, *signed.archive_tokens)
+    stamped = min((token.proves for token in stamps if token.proves), default=None)
     known = case.exists_since(signed.signature) if signed.signature else case.at
     if known < case.at and (stamped is None or known < stamped):
         return known, SigningTimeSource.KNOWN_POE
@@ -218,7 +221,9 @@ def _time_remarks(signed: Signed, best: datetime | None, case: Circumstances) ->
     ):
         remarks.append(Reason(code="CLAIMED_OUTSIDE_VALIDITY", params={"claimed": claimed.isoformat()}))
     failed: Sequence[JudgedToken] = [
-        token for token in signed.tokens if token.summary.indication is not Indication.TOTAL_PASSED
+        token
+        for token in (*signed.tokens, *signed.archive_tokens)
+        if token.summary.indication is not Indication.TOTAL_PASSED
     ]
     remarks += [Reason(code="TOKEN_NOT_USED", params={"authority": token.summary.authority}) for token in failed]
     return remarks

@@ -1,18 +1,19 @@
 """CMS files: detached (.p7s) and enveloping (.p7m) PKCS#7 and CAdES signatures, several signers, counter-signatures.
 
-A detached signature speaks of a sibling file: the one its name points at, else the one whose digest it carries. Archive time-stamps
-(EN 319 122-1 clause 5.5.3) are reported and not yet used as proof; an evidence record over the file does the same work (R037).
+A detached signature speaks of a sibling file: the one its name points at, else the one whose digest it carries. A file that is
+merely called like it and has another digest is not taken for the signed one.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from asn1crypto import cms, core, crl, ocsp, pem, x509
+from asn1crypto import cms, pem, x509
 
 from archive_service.digests import chunks
+from archive_service.signatures import cades_archive
 from archive_service.signatures import cms as signed_data_of
 from archive_service.signatures.assessment import Signed, assess, unreadable
 from archive_service.signatures.chain import Circumstances
@@ -32,30 +33,7 @@ MAX_CMS_BYTES: Final = 256 * 1024 * 1024
 MAX_SIBLINGS: Final = 50
 """Other files hashed while looking for the one a detached signature speaks of."""
 
-_CERTIFICATE_VALUES: Final = "1.2.840.113549.1.9.16.2.23"
-_REVOCATION_VALUES: Final = "1.2.840.113549.1.9.16.2.24"
-_ARCHIVE_STAMPS: Final = frozenset({"1.2.840.113549.1.9.16.2.27", "1.2.840.113549.1.9.16.2.48", "0.4.0.1733.2.4"})
 _SUFFIXES: Final = (".p7s", ".p7m", ".p7b", ".p7c", ".sig", ".pkcs7")
-
-
-class _Certificates(core.SequenceOf):  # type: ignore[misc] # asn1crypto is untyped
-    _child_spec = x509.Certificate
-
-
-class _Crls(core.SequenceOf):  # type: ignore[misc]
-    _child_spec = crl.CertificateList
-
-
-class _BasicResponses(core.SequenceOf):  # type: ignore[misc]
-    _child_spec = ocsp.BasicOCSPResponse
-
-
-class _RevocationValues(core.Sequence):  # type: ignore[misc]
-    _fields = [  # noqa: RUF012 - asn1crypto's way to declare a SEQUENCE
-        ("crls", _Crls, {"explicit": 0, "optional": True}),
-        ("ocsps", _BasicResponses, {"explicit": 1, "optional": True}),
-        ("other", core.Any, {"explicit": 2, "optional": True}),
-    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,8 +121,7 @@ def _sibling(signer_info: cms.SignerInfo, path: Path, siblings: Mapping[str, Pat
     for name, target in list(others.items())[:MAX_SIBLINGS] if wanted else ():
         if signed_data_of.digest_stream_of(partial(_stream, target))(algorithm) == wanted:
             return name, target
-    same_stem = [(name, target) for name, target in others.items() if Path(name).stem == path.stem]
-    return same_stem[0] if len(same_stem) == 1 else None
+    return None
 
 
 def _message_digest(signer_info: cms.SignerInfo) -> bytes | None:
@@ -159,7 +136,8 @@ def _signer_reports(
     signed_data: cms.SignedData, position: int, content: _Content, case: Circumstances
 ) -> Iterator[SignatureReport]:
     signer_info = signed_data["signer_infos"][0]
-    stamped = _unsigned_evidence(signer_info, case)
+    signed_data_of.adobe_revocation(signer_info, case.evidence)
+    cades_archive.take_unsigned_values(signer_info, case.evidence)
     if content.digest_of is None:
         view = signed_data_of.view_signer(signed_data, lambda _: _message_digest(signer_info) or b"")
         if view.sub_indication is None:
@@ -172,11 +150,28 @@ def _signer_reports(
             )
     else:
         view = signed_data_of.view_signer(signed_data, content.digest_of)
-    yield assess(_signed(view, str(position), content, stamped=stamped, case=case), case)
+    if not signer_info["signed_attrs"] and _looks_like_attributes(signed_data):
+        reason = Reason(code="ATTRIBUTES_AS_CONTENT")
+        view = replace(view, sub_indication=SubIndication.SIG_CONSTRAINTS_FAILURE, reasons=(*view.reasons, reason))
+    yield assess(_signed(view, str(position), content, case), case)
     yield from _countersignatures(view, position, signed_data, case)
 
 
-def _signed(view: SignerView, name: str, content: _Content, *, stamped: bool, case: Circumstances) -> Signed:
+def _looks_like_attributes(signed_data: cms.SignedData) -> bool:
+    """Returns whether the content is a SET, as signed attributes are.
+
+    A signature over signed attributes also verifies as one over content that is those attributes: without attributes of its own
+    nothing tells the two apart.
+    """
+    inside = signed_data["encap_content_info"]["content"]
+    return inside.native is not None and bytes(inside)[:1] == b"\x31"
+
+
+def _signed(view: SignerView, name: str, content: _Content, case: Circumstances) -> Signed:
+    archive: tuple[JudgedToken, ...] = ()
+    if content.digest_of is not None and view.integrity is Integrity.INTACT:
+        archive = cades_archive.judge_archive_stamps(view.signed_data, content.digest_of, case)
+    older = cades_archive.has_older_archive_stamp(view.signer_info)
     tokens = tuple(
         judge_token(
             token,
@@ -201,14 +196,15 @@ def _signed(view: SignerView, name: str, content: _Content, *, stamped: bool, ca
         sub_indication=view.sub_indication,
         reasons=view.reasons,
         claimed_time=view.claimed_time,
-        level=_level(view, archive=stamped, stamped=bool(tokens), case=case),
+        level=_level(view, archive=bool(archive) or older, stamped=bool(tokens), case=case),
         covers_whole_file=view.integrity is Integrity.INTACT,
         coverage=content.coverage,
         digest=view.digest,
         algorithm=view.signer_info["signature_algorithm"],
         tokens=tokens,
         content_tokens=content_tokens,
-        remarks=(Reason(code="ARCHIVE_STAMP_NOT_USED"),) if stamped else (),
+        archive_tokens=archive,
+        remarks=(Reason(code="ARCHIVE_STAMP_NOT_USED"),) if older else (),
     )
 
 
@@ -221,40 +217,6 @@ def _level(view: SignerView, *, archive: bool, stamped: bool, case: Circumstance
     if not (case.evidence.crls or case.evidence.ocsps):
         return SignatureLevel.B_T
     return SignatureLevel.B_LTA if archive else SignatureLevel.B_LT
-
-
-def _unsigned_evidence(signer_info: cms.SignerInfo, case: Circumstances) -> bool:
-    """Takes certificate and revocation values out of the unsigned attributes; returns whether there is an archive time-stamp."""
-    archive = False
-    signed_data_of.adobe_revocation(signer_info, case.evidence)
-    for attribute in signer_info["unsigned_attrs"] or ():
-        kind = attribute["type"].dotted
-        archive = archive or kind in _ARCHIVE_STAMPS
-        if kind not in {_CERTIFICATE_VALUES, _REVOCATION_VALUES}:
-            continue
-        try:
-            _take_values(kind, attribute["values"][0].dump(), case)
-        except UNREADABLE as exc:
-            case.evidence.refused.append(f"unsigned attribute {kind}: {exc}"[:300])
-    return archive
-
-
-def _take_values(kind: str, der: bytes, case: Circumstances) -> None:
-    if kind == _CERTIFICATE_VALUES:
-        for certificate in _Certificates.load(der):
-            case.evidence.add_certificate(certificate.dump())
-        return
-    values = _RevocationValues.load(der)
-    for one in values["crls"] or ():
-        case.evidence.add_crl(one.dump())
-    for basic in values["ocsps"] or ():
-        case.evidence.add_ocsp(_wrap(basic))
-
-
-def _wrap(basic: Any) -> bytes:
-    """Returns a bare BasicOCSPResponse in the envelope that OCSP tools expect."""
-    inner = {"response_type": "basic_ocsp_response", "response": core.ParsableOctetString(basic.dump())}
-    return bytes(ocsp.OCSPResponse({"response_status": "successful", "response_bytes": inner}).dump())
 
 
 def _countersignatures(

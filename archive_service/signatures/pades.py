@@ -384,6 +384,9 @@ def _signed(
         algorithm=signer_info["signature_algorithm"],
         tokens=tokens,
         content_tokens=content_tokens,
+        archive_tokens=tuple(
+            other.token for other in found if other.token and other.sound and other.revision > entry.revision
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from asn1crypto import cms
 from lxml import etree
 
 from archive_service.signatures import cms as signed_data_of
-from archive_service.signatures import xmldsig
+from archive_service.signatures import xades_archive, xmldsig
 from archive_service.signatures.assessment import Signed, assess, unreadable
 from archive_service.signatures.chain import Circumstances
 from archive_service.signatures.cms import UNREADABLE, could_not
@@ -88,8 +88,10 @@ def _signed(signature: Element, outcome: XmlSignature, case: Circumstances) -> S
         sub, reasons = SubIndication.SIG_CONSTRAINTS_FAILURE, (Reason(code="XML_PARTIAL_COVERAGE"),)
     if sub is None and any(r.added_later for r in content):
         sub, reasons = SubIndication.SIG_CONSTRAINTS_FAILURE, (Reason(code="XML_SIGNATURE_ADDED"),)
+    intact = integrity is Integrity.INTACT
+    archive = xades_archive.judge_archive_stamps(signature, outcome, case) if intact else ()
+    older = xades_archive.has_older_archive_stamp(signature)
     tokens = tuple(_tokens(signature, case))
-    archive = signature.find(".//xades141:ArchiveTimeStamp", NS) is not None
     return Signed(
         kind=SignatureKind.XMLDSIG if properties is None else SignatureKind.XADES,
         sub_filter=outcome.method,
@@ -100,12 +102,13 @@ def _signed(signature: Element, outcome: XmlSignature, case: Circumstances) -> S
         sub_indication=sub,
         reasons=reasons,
         claimed_time=_claimed(properties),
-        level=_level(properties, tokens, archive=archive, case=case),
+        level=_level(properties, tokens, archive=bool(archive) or older, case=case),
         covers_whole_file=whole and integrity is Integrity.INTACT,
         coverage=_coverage(content),
         digest=_weakest([r.digest for r in outcome.references] + [xmldsig.method_digest(outcome.method) or ""]),
         tokens=tokens,
-        remarks=(Reason(code="ARCHIVE_STAMP_NOT_USED"),) if archive else (),
+        archive_tokens=archive,
+        remarks=(Reason(code="ARCHIVE_STAMP_NOT_USED"),) if older else (),
     )
 
 

@@ -73,8 +73,8 @@ class Reference:
     """The digest holds only once other signatures are taken away: they were added after this one."""
     element: Element | None = None
     """The element that was digested, None for a file."""
-    octets: Callable[[], Iterator[bytes]] = lambda: iter(())
-    """What was digested, in pieces, as archive time-stamps digest it again."""
+    octets: Callable[[Element | None], Iterator[bytes]] = lambda _: iter(())
+    """What was digested, in pieces, for archive time-stamps; a node-set is made octets by the method given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,13 +263,11 @@ def _reference(reference: Element, signature: Element, siblings: Mapping[str, Pa
         return _external(reference, uri, algorithm, expected, siblings)
     target, whole = _resolve(uri, signature)
     scope = _Scope(document=not uri or uri == "#xpointer(/)", comments=uri.startswith("#xpointer("))
-    octets = _transform(target, signature, transforms, scope)
-    matches = hashlib.new(algorithm, octets).digest() == expected
+    matches = hashlib.new(algorithm, _transform(target, signature, transforms, scope)).digest() == expected
     later = False
     if not matches and any(transform.get("Algorithm") == ENVELOPED for transform in transforms):
         alone = _without(target, list(target.iter(f"{{{DS}}}Signature")))
-        octets = _transform(alone, signature, transforms, scope)
-        later = hashlib.new(algorithm, octets).digest() == expected
+        later = hashlib.new(algorithm, _transform(alone, signature, transforms, scope)).digest() == expected
     return Reference(
         uri=uri,
         kind=reference.get("Type") or "",
@@ -279,7 +277,7 @@ def _reference(reference: Element, signature: Element, siblings: Mapping[str, Pa
         added_later=later,
         whole_document=whole,
         element=target,
-        octets=lambda: iter((octets,)),
+        octets=lambda method: iter((_transform(target, signature, transforms, scope, method),)),
     )
 
 
@@ -300,7 +298,7 @@ def _external(reference: Element, uri: str, algorithm: str, expected: bytes, sib
         matches=target is not None and state.digest() == expected,
         whole_document=target is not None,
         found=target is not None,
-        octets=lambda: _file_chunks(target),
+        octets=lambda _: _file_chunks(target),
     )
 
 
@@ -334,8 +332,13 @@ class _Scope:
     """Only a full XPointer selects comments."""
 
 
-def _transform(target: Element, signature: Element, transforms: list[Element], scope: _Scope) -> bytes:
-    """Runs the transforms of a reference on a copy and returns the octets to digest."""
+def _transform(
+    target: Element, signature: Element, transforms: list[Element], scope: _Scope, method: Element | None = None
+) -> bytes:
+    """Runs the transforms of a reference on a copy and returns the octets to digest.
+
+    Where they end in a node-set it is made octets by `method`, Canonical XML 1.0 when there is none.
+    """
     node = target
     for position, transform in enumerate(transforms):
         algorithm = _attribute(transform, "Algorithm")
@@ -352,7 +355,7 @@ def _transform(target: Element, signature: Element, transforms: list[Element], s
             return canonical(node, transform, document=scope.document, comments=scope.comments)
         else:
             _canonicalization(algorithm)  # an inner canonicalisation changes nothing that the last one does not
-    return canonical(node, None, document=scope.document, comments=scope.comments)
+    return canonical(node, method, document=scope.document, comments=scope.comments)
 
 
 def _require_signature_filter(transform: Element, algorithm: str) -> None:
