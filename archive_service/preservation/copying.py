@@ -22,7 +22,7 @@ from archive_service.legal_hold import holds_on
 from archive_service.lifecycle import locked_record
 from archive_service.models import Aip, AipCopy, EventType, JobKind, Record
 from archive_service.placement import placement
-from archive_service.preservation.fixity import KEPT_STATES
+from archive_service.preservation.fixity import GONE, KEPT_STATES
 from archive_service.service import Service
 from archive_service.storage.locations import StorageTier
 from archive_service.storage.lock_dates import beginning_of, lock_date
@@ -30,7 +30,6 @@ from archive_service.storage.port import ReadBackOutcome, Store, read_back, stor
 
 READABLE: Final = ("INTACT", "UNREAD")
 """States of copies that may serve as a source; the read itself decides."""
-GONE: Final = ("REMOVING", "REMOVED")
 _AGENT: Final = software("copying")
 _TIERS: Final = tuple(StorageTier)
 

@@ -20,8 +20,7 @@ from archive_service.followup import enqueue
 from archive_service.legal_hold import holds_on
 from archive_service.models import Aip, AipCopy, EventType, HoldRecord, JobKind, MovePurpose, Record, StorageMove
 from archive_service.placement import placement
-from archive_service.preservation.copying import GONE
-from archive_service.preservation.fixity import KEPT_STATES
+from archive_service.preservation.fixity import GONE, KEPT_STATES
 from archive_service.preservation.move_steps import outstanding
 from archive_service.service import Service
 from archive_service.storage.locations import LocationSpec

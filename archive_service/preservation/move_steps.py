@@ -31,7 +31,6 @@ from archive_service.models import (
 )
 from archive_service.placement import Placement
 from archive_service.preservation.copying import (
-    GONE,
     READABLE,
     Bytes,
     KnownCopy,
@@ -43,6 +42,7 @@ from archive_service.preservation.copying import (
     packages_of,
     write_copy,
 )
+from archive_service.preservation.fixity import GONE
 from archive_service.service import Service
 from archive_service.storage.port import ReadBack, ReadBackOutcome, read_back, store_key
 

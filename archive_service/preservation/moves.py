@@ -33,8 +33,8 @@ from archive_service.models import (
     StorageMove,
 )
 from archive_service.placement import RECEIVING, Placement, placement
-from archive_service.preservation.copying import GONE
 from archive_service.preservation.emptying import empty_one
+from archive_service.preservation.fixity import GONE
 from archive_service.preservation.move_steps import (
     STEPS,
     Outcome,

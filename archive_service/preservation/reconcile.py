@@ -35,8 +35,7 @@ from archive_service.models import (
     Rendition,
     StorageDrift,
 )
-from archive_service.preservation.copying import GONE
-from archive_service.preservation.fixity import KEPT_STATES, open_incident
+from archive_service.preservation.fixity import GONE, KEPT_STATES, open_incident
 from archive_service.preservation.log_objects import ordinal_of
 from archive_service.service import Service
 from archive_service.storage.locations import LocationSpec

@@ -2,15 +2,16 @@
 
 Order: read every copy of the AIP now → no intact one: say so loudly and stop → damaged bytes put aside at the same location and read back
 → that fact committed → damaged object deleted (the incident's id is the disposition in the store's log: no record is disposed of, its bytes
-are replaced) → good bytes put, create-only, hashed on the way → read back → commit. After a crash at any point the next run reads again and
-goes on from what it finds; the bytes put aside are never deleted here.
+are replaced), or superseded where a lock keeps it → good bytes put, create-only, hashed on the way → read back → commit. After a crash at
+any point the next run reads again and goes on from what it finds; the bytes put aside are never deleted here.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from datetime import date, datetime
+from typing import Any, BinaryIO, Final
 from uuid import UUID
 
 from sqlalchemy import select
@@ -19,12 +20,14 @@ from sqlalchemy.orm import Session
 from archive_service import clock
 from archive_service.audit import append_event, software
 from archive_service.digests import Digest, sha256
-from archive_service.errors import DigestMismatch, Retained, StoreUnavailable
-from archive_service.models import Aip, AipCopy, EventType, Incident, ObjectCopy, Record
+from archive_service.errors import DigestMismatch, Retained, StoredObjectDiffers, StoreUnavailable
+from archive_service.followup import enqueue
+from archive_service.models import Aip, AipCopy, EventType, Incident, JobKind, ObjectCopy, Record
 from archive_service.preservation.fixity import COPY_STATE, GONE, KEPT_STATES, held_copy, note_intact, open_incident
 from archive_service.preservation.object_copies import copies_of, open_incident_of, record_of
 from archive_service.preservation.silence import silence_over
 from archive_service.service import Service
+from archive_service.storage.lock_dates import beginning_of, lock_date
 from archive_service.storage.port import ReadBack, ReadBackOutcome, Store, StoreKey, read_back, store_key
 
 _AGENT: Final = software("repair")
@@ -158,11 +161,16 @@ def _repair(service: Service, stored: _Stored, item: _Found, good: _Found) -> No
     store = service.stores[item.copy.location]
     with service.database.read() as session:
         incident = _incident(session, item)
+    until = _locked_until(service, store, stored, item)
+    remedy = f"rebuilt from the copy at {good.copy.location}, verified in the same run, and read back"
     try:
         if item.answer.outcome is ReadBackOutcome.DAMAGED:
             _put_aside(service, store, stored, item, incident)
-            store.delete(stored.key, version_id=item.copy.version_id, disposition=incident.id)
-        version_id = _put_good(service, store, stored, good)
+        if item.answer.outcome is ReadBackOutcome.DAMAGED and not _deleted(store, stored, item, incident):
+            version_id = _supersede(service, store, stored, good, until)
+            remedy += "; the damaged bytes are locked there and were superseded, not deleted"
+        else:
+            version_id = _put_good(service, store, stored, good, until)
     except Retained as exc:
         _refused(service, stored.record, incident.id, exc.message)
         return
@@ -179,10 +187,13 @@ def _repair(service: Service, stored: _Stored, item: _Found, good: _Found) -> No
     with service.database.write() as session:
         held = _held(session, item)
         held.version_id = version_id
+        if isinstance(held, AipCopy):
+            held.locked_until = until
+            enqueue(session, JobKind.APPLY_LOCKS, stored.record.id, at=at)  # the hold, where there is one
         note_intact(held, answer.digest.hex, at)
         closed = session.get_one(Incident, incident.id, with_for_update=True)
         closed.cause = f"{closed.found} at {store.name}: {closed.notice}"
-        closed.remedy = f"rebuilt from the copy at {good.copy.location}, verified in the same run, and read back"
+        closed.remedy = remedy
         closed.source_location = good.copy.location
         closed.status, closed.closed_at = "REPAIRED", at
         _tell(session, EventType.INCIDENT_REPAIRED, closed, stored.record, at=at)
@@ -212,11 +223,60 @@ def _digest_now(store: Store, stored: _Stored, item: _Found) -> tuple[str, int]:
     return digest.hex, size_bytes
 
 
-def _put_good(service: Service, store: Store, stored: _Stored, good: _Found) -> str | None:
+def _locked_until(service: Service, store: Store, stored: _Stored, item: _Found) -> date | None:
+    """Returns until when a new object is to be locked: packages as their retention says, objects of the archive's own not at all."""
+    if isinstance(item.copy, ObjectCopy):
+        return None
+    return lock_date(service.layout.locations[store.name], stored.record.retention_due_on, on=clock.today())
+
+
+def _deleted(store: Store, stored: _Stored, item: _Found, incident: Incident) -> bool:
+    """Deletes damaged bytes that were put aside; returns False where a lock or hold at the location keeps them."""
+    try:
+        store.delete(stored.key, version_id=item.copy.version_id, disposition=incident.id)
+    except Retained:
+        return False
+    return True
+
+
+def _put_good(service: Service, store: Store, stored: _Stored, good: _Found, until: date | None) -> str | None:
+    with _good_bytes(service, stored, good) as source:
+        try:
+            return store.put(
+                stored.key,
+                source,
+                expected=stored.digest,
+                size_bytes=stored.size_bytes,
+                retain_until=beginning_of(until) if until else None,
+            ).version_id
+        except StoredObjectDiffers:
+            if not store.capabilities.versioned:
+                raise
+    return _supersede(service, store, stored, good, until)  # other bytes lie under the key; versions keep them
+
+
+def _supersede(service: Service, store: Store, stored: _Stored, good: _Found, until: date | None) -> str | None:
+    """Puts good bytes over locked ones, unless an earlier run that was cut off has done so already."""
+    newest = store.stat(stored.key).version_id
+    answer = read_back(store, stored.key, expected=stored.digest, size_bytes=stored.size_bytes, version_id=newest)
+    if answer.outcome is ReadBackOutcome.INTACT:
+        return newest
+    with _good_bytes(service, stored, good) as source:
+        return store.supersede(
+            stored.key,
+            source,
+            expected=stored.digest,
+            size_bytes=stored.size_bytes,
+            retain_until=beginning_of(until) if until else None,
+        ).version_id
+
+
+@contextmanager
+def _good_bytes(service: Service, stored: _Stored, good: _Found) -> Iterator[BinaryIO]:
     source_store = service.stores[good.copy.location]
     try:
         with source_store.open(stored.key, version_id=good.copy.version_id) as source:
-            return store.put(stored.key, source, expected=stored.digest, size_bytes=stored.size_bytes).version_id
+            yield source
     except DigestMismatch as exc:
         raise StoreUnavailable(
             f"the good copy at {source_store.name} changed while it was read: {exc.message}"

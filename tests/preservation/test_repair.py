@@ -1,5 +1,6 @@
 """Repair: from a copy verified in the same run, or not at all."""
 
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from archive_service.preservation.repair import repair_aip
 from archive_service.samples.small import minimal_dossier
 from archive_service.storage.port import store_key
 from tests.pipeline import Archive
+from tests.preservation.places import layout_file, opened_with
 from tests.preservation.test_fixity import copies, flip, stored_file
 
 
@@ -100,12 +102,45 @@ def test_a_fault_that_passed_closes_its_incident_without_remedy(archive: Archive
         assert session.scalars(select(AipCopy.state).where(AipCopy.location == "kho-1")).one() == "INTACT"
 
 
-def test_a_locked_damaged_object_stays_and_the_incident_says_so(archive: Archive, dossiers: Path) -> None:
+@pytest.mark.parametrize("lock", ["hold", "date"])
+def test_a_locked_damaged_object_is_superseded_and_its_bytes_stay_put_aside(
+    archive: Archive, dossiers: Path, lock: str
+) -> None:
     record_id = archive.archive(minimal_dossier(dossiers).folder)
     aip, path = aip_of(archive, record_id), stored_file(archive.service, record_id)
-    archive.service.stores["kho-1"].set_legal_hold(store_key(aip.store_key), True)
+    store, key = archive.service.stores["kho-1"], store_key(aip.store_key)
+    good = path.read_bytes()
+    if lock == "hold":
+        store.set_legal_hold(key, True)
+    else:
+        store.retain_until(key, clock.now() + timedelta(days=1))
+    before = store.lock(key)
     flip(path)
     damaged = path.read_bytes()
     (incident,) = repair_aip(archive.service, aip.id)
+    assert incident.status == "REPAIRED"
+    assert "superseded" in incident.remedy
+    assert path.read_bytes() == good
+    assert store.lock(key) == before, "locked as it was"
+    with store.open(store_key(str(incident.quarantine_key))) as aside:
+        assert aside.read() == damaged
+
+
+def test_where_the_lock_cannot_be_read_nothing_is_touched(archive: Archive, dossiers: Path, tmp_path: Path) -> None:
+    record_id = archive.archive(minimal_dossier(dossiers).folder)
+    aip, path = aip_of(archive, record_id), stored_file(archive.service, record_id)
+    folder = archive.service.settings.data_dir / "storage" / "kho-1"
+    archive.service.stores["kho-1"].set_legal_hold(store_key(aip.store_key), True)
+    (lock_file,) = (folder / "locks").rglob("*@lock")
+    lock_file.chmod(0o640)
+    lock_file.write_text("{", encoding="utf-8")
+    flip(path)
+    damaged = path.read_bytes()
+    locations = [
+        {"name": name, "kind": "filesystem", "path": str(folder.parent / name), "lock_mode": "GOVERNANCE"}
+        for name in ("kho-1", "kho-2")
+    ]
+    with opened_with(archive, layout_file(tmp_path / "locked.toml", locations)) as opened:
+        (incident,) = repair_aip(opened.service, aip.id)
     assert (incident.status, incident.closed_at) == ("REFUSED", None)
     assert path.read_bytes() == damaged
