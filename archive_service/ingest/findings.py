@@ -1,9 +1,10 @@
 """Findings of a submission as rows: written once by the check, read by everyone else."""
 
 from collections.abc import Sequence
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from archive_service.findings import Finding, Severity, definition
@@ -12,11 +13,18 @@ from archive_service.models import SubmissionFinding
 
 def stored_findings(session: Session, submission_id: UUID, *, limit: int | None = None) -> list[Finding]:
     """Returns the findings of a submission in the order of the check, errors first."""
-    query = select(SubmissionFinding).where(SubmissionFinding.submission_id == submission_id)
-    rows = session.scalars(query.order_by(SubmissionFinding.ordinal).limit(limit)).all()
+    query = _STORED if limit is None else _STORED.limit(limit)
+    rows = session.connection().execute(query, {"submission": submission_id})
     return [
         Finding(code=row.code, location=row.location, params=row.params, severity_override=row.severity) for row in rows
     ]
+
+
+_STORED: Final = (
+    select(SubmissionFinding.code, SubmissionFinding.location, SubmissionFinding.params, SubmissionFinding.severity)
+    .where(SubmissionFinding.submission_id == bindparam("submission"))
+    .order_by(SubmissionFinding.ordinal)
+)
 
 
 def finding_rows(submission_id: UUID, findings: Sequence[Finding]) -> list[dict[str, object]]:

@@ -4,23 +4,25 @@ Every time and id comes from rows that no longer change (the decision's time is 
 the same bytes (DESIGN D4 and section 6).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from archive_service import __version__
 from archive_service.digests import sha256
-from archive_service.dossier import DOSSIER_FILE_NAME, Dossier
+from archive_service.dossier import DOSSIER_FILE_NAME, Dossier, parse_dossier
+from archive_service.errors import NotFound
 from archive_service.ids import derived_id, record_id
 from archive_service.ingest.evidence import MATERIAL_FILE_NAME, load_material
 from archive_service.ingest.findings import stored_findings
-from archive_service.ingest.submissions import read_dossier
+from archive_service.ingest.submissions import DossierInvalid
 from archive_service.ingest.uploads import staged_name
-from archive_service.models import Aip, Component, Event, EventType, SignatureVerdict, Submission
+from archive_service.models import Aip, Component, Event, EventType, SignatureVerdict, State, Submission
 from archive_service.packaging.content import AgentType, AipContent, PackagedFile, PremisAgent, PremisEvent
 from archive_service.settings import Settings
 from archive_service.storage.staging import StagingArea
@@ -34,6 +36,20 @@ _PREMIS_TYPES: Mapping[EventType, str] = {
 """Terms of the PREMIS event type vocabulary for what happened before packaging."""
 
 # Statements are made once: making one costs about as much as running it.
+_APPROVED: Final = select(
+    Submission.id,
+    Submission.state,
+    Submission.form,
+    Submission.source_system,
+    Submission.sent_at,
+    Submission.opened_at,
+    Submission.completed_at,
+    Submission.checked_at,
+    Submission.decided_at,
+    Submission.content_sha256,
+    Submission.policies,
+    Submission.retention,
+).where(Submission.id == bindparam("submission"))
 _NEWEST_AIP: Final = (
     select(Aip.version, Aip.objid).where(Aip.record_id == bindparam("record")).order_by(Aip.version.desc()).limit(1)
 )
@@ -67,17 +83,24 @@ _HISTORY: Final = (
 )
 
 
-def aip_content(session: Session, staging: StagingArea, submission: Submission, settings: Settings) -> AipContent:
-    """Returns everything the AIP of an approved submission is made of."""
+def aip_content(session: Session, staging: StagingArea, submission_id: UUID, settings: Settings) -> AipContent | None:
+    """Returns everything the AIP of a submission is made of; None when it is not waiting to be stored.
+
+    Raises:
+        NotFound: no such submission.
+    """
     connection = session.connection()
-    folder = staging.path(submission.id, DOSSIER_FILE_NAME).parent
+    submission = connection.execute(_APPROVED, {"submission": submission_id}).one_or_none()
+    if submission is None:
+        raise NotFound(f"submission {submission_id} not found")
+    if submission.state is not State.APPROVED or submission.decided_at is None:
+        return None
+    folder = staging.path(submission_id, DOSSIER_FILE_NAME).parent
     dossier_json = (folder / DOSSIER_FILE_NAME).read_bytes()
-    dossier = read_dossier(dossier_json).dossier
-    reports = _signature_reports(connection, submission.id)
+    dossier = _accepted(dossier_json)
+    reports = _signature_reports(connection, submission_id)
     version, previous = _version(connection, dossier)
-    events, agents = _history(connection, submission)
-    if submission.decided_at is None:
-        raise ValueError(f"submission {submission.id} was never decided")
+    events, agents = _history(connection, submission_id)
     return AipContent(
         dossier=dossier,
         dossier_json=dossier_json,
@@ -85,8 +108,8 @@ def aip_content(session: Session, staging: StagingArea, submission: Submission, 
         fonds_code=settings.fonds_code,
         version=version,
         previous_objid=previous,
-        files=_files(connection, folder, submission.id, dossier, reports),
-        findings=[finding.as_json() for finding in stored_findings(session, submission.id)],
+        files=_files(connection, folder, submission_id, dossier, reports),
+        findings=[finding.as_json() for finding in stored_findings(session, submission_id)],
         signature_reports=reports,
         validation_material=load_material(folder / MATERIAL_FILE_NAME),
         retention=submission.retention or {},
@@ -97,6 +120,18 @@ def aip_content(session: Session, staging: StagingArea, submission: Submission, 
         software_version=__version__,
         csip_version=settings.csip_version,
     )
+
+
+def _accepted(dossier_json: bytes) -> Dossier:
+    """Returns the dossier of a dossier.json that `read_dossier` accepted when it came in.
+
+    Raises:
+        DossierInvalid: it is not the one that was accepted.
+    """
+    dossier, findings = parse_dossier(json.loads(dossier_json.decode("utf-8-sig")))
+    if dossier is None:
+        raise DossierInvalid(findings)
+    return dossier
 
 
 def _version(connection: Connection, dossier: Dossier) -> tuple[int, str | None]:
@@ -137,7 +172,7 @@ def _files(
     ]
 
 
-def _intake(submission: Submission) -> dict[str, Any]:
+def _intake(submission: Row[*tuple[Any, ...]]) -> dict[str, Any]:
     return {
         "submission_id": str(submission.id),
         "form": submission.form,
@@ -151,12 +186,12 @@ def _intake(submission: Submission) -> dict[str, Any]:
     }
 
 
-def _history(connection: Connection, submission: Submission) -> tuple[list[PremisEvent], list[PremisAgent]]:
-    rows = connection.execute(_HISTORY, {"submission": str(submission.id)}).all()
+def _history(connection: Connection, submission_id: UUID) -> tuple[list[PremisEvent], list[PremisAgent]]:
+    rows = connection.execute(_HISTORY, {"submission": str(submission_id)}).all()
     agents = {row.agent_id: row.agent_name for row in rows}
     events = [
         PremisEvent(
-            id=derived_id("premis-event", str(submission.id), row.type.value, row.at.isoformat()),
+            id=derived_id("premis-event", str(submission_id), row.type.value, row.at.isoformat()),
             type=_PREMIS_TYPES[row.type],
             at=row.at,
             detail=row.type.value,

@@ -25,8 +25,8 @@ from archive_service.errors import ArchiveError, StoreUnavailable
 from archive_service.followup import enqueue
 from archive_service.formats.rendition import may_be_rendered
 from archive_service.ids import derived_id, record_id
-from archive_service.ingest.submissions import find_submission
-from archive_service.models import JobKind, Record, State
+from archive_service.legal_hold import holds_on
+from archive_service.models import JobKind, Record
 from archive_service.packaging.aip import BuiltAip, build_aip
 from archive_service.packaging.content import AipContent
 from archive_service.placement import placement
@@ -62,10 +62,9 @@ def store_submission(service: Service, submission_id: UUID) -> None:
         CopyNotVerified: a copy was read back with other bytes.
     """
     with service.database.read() as session:
-        submission = find_submission(session, submission_id)
-        if submission.state is not State.APPROVED:
+        content = aip_content(session, service.staging, submission_id, service.settings)
+        if content is None:
             return
-        content = aip_content(session, service.staging, submission, service.settings)
         where = placement(service, session)
         due_on = _due_on(session, content)
     level = int(content.dossier.access_mode)
@@ -79,6 +78,11 @@ def store_submission(service: Service, submission_id: UUID) -> None:
     with service.database.write() as session:
         at = clock.unique_now()
         write_stored_rows(session, submission_id, content, built, key, verified, at=at)
+        record = record_id(content.dossier.archiving_agency, content.dossier.dossier_code)
+        if content.version > 1 or holds_on(
+            session, record
+        ):  # earlier packages are kept as long; a hold is on all of them
+            enqueue(session, JobKind.APPLY_LOCKS, record, at=at)
         if where.later(level):
             enqueue(session, JobKind.COPY_PACKAGE, derived_id("aip", built.objid), at=at)
         if service.settings.renditions and any(may_be_rendered(file.component.path) for file in content.files):
