@@ -295,7 +295,7 @@ def _qr_svg(url: str) -> str:
 
 
 @cache
-def _fonts() -> Any:
+def shipped_fonts() -> Any:
     """Returns the only fonts that may be used: both Noto families, complete in Vietnamese.
 
     No system font, none of typst's.
@@ -316,7 +316,7 @@ def _typeset(sheets: dict[str, Any], marks: CopyMarks) -> bytes:
     try:
         content, warnings = typst.compile_with_warnings(
             template,
-            font_paths=_fonts(),
+            font_paths=shipped_fonts(),
             sys_inputs={"sheets": json.dumps(sheets, ensure_ascii=False)},
             pdf_standards="a-2b",
             pdf_tags=False,
