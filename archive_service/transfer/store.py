@@ -25,7 +25,6 @@ from archive_service.errors import ArchiveError, StoreUnavailable
 from archive_service.followup import enqueue
 from archive_service.formats.rendition import may_be_rendered
 from archive_service.ids import derived_id, record_id
-from archive_service.legal_hold import holds_on
 from archive_service.models import JobKind, Record
 from archive_service.packaging.aip import BuiltAip, build_aip
 from archive_service.packaging.content import AipContent
@@ -78,11 +77,6 @@ def store_submission(service: Service, submission_id: UUID) -> None:
     with service.database.write() as session:
         at = clock.unique_now()
         write_stored_rows(session, submission_id, content, built, key, verified, at=at)
-        record = record_id(content.dossier.archiving_agency, content.dossier.dossier_code)
-        if content.version > 1 or holds_on(
-            session, record
-        ):  # earlier packages are kept as long; a hold is on all of them
-            enqueue(session, JobKind.APPLY_LOCKS, record, at=at)
         if where.later(level):
             enqueue(session, JobKind.COPY_PACKAGE, derived_id("aip", built.objid), at=at)
         if service.settings.renditions and any(may_be_rendered(file.component.path) for file in content.files):
@@ -104,10 +98,12 @@ def object_key(dossier: Dossier, built: BuiltAip) -> str:
 
 def _due_on(session: Session, content: AipContent) -> date | None:
     """Returns when the record falls due, this package included: the longer of what it had and what this one brings."""
-    record = record_id(content.dossier.archiving_agency, content.dossier.dossier_code)
     assignment = retention.from_json(content.retention)
-    known = [(kind, due_on) for kind, due_on in session.connection().execute(_RETENTION, {"record": record})]
-    return max([*known, (assignment.kind.value, assignment.due_on)], key=lambda each: kept_for(*each))[1]
+    known = [(assignment.kind.value, assignment.due_on)]
+    if content.version > 1:
+        record = record_id(content.dossier.archiving_agency, content.dossier.dossier_code)
+        known += [(kind, due_on) for kind, due_on in session.connection().execute(_RETENTION, {"record": record})]
+    return max(known, key=lambda each: kept_for(*each))[1]
 
 
 @contextmanager
