@@ -1,19 +1,25 @@
 """Evidence for third parties: checkpoints, proofs, Evidence Records; and for operators: how the copies are."""
 
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
+from prometheus_client import CollectorRegistry, Gauge
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from archive_service import clock
 from archive_service.access import records as access
 from archive_service.api.dependencies import PrincipalDep, ServiceDep
+from archive_service.evidence.algorithms import load_algorithm_policy
 from archive_service.identity.permissions import Permission
-from archive_service.models import FixityRun, Incident
+from archive_service.models import EvidenceRenewal, FixityRun, Incident
 from archive_service.preservation import proofs
 from archive_service.preservation.fixity import location_health
+from archive_service.preservation.health import evidence_health, fixity_bytes
 from archive_service.preservation.log_keys import known_keys
+from archive_service.preservation.log_rotation import key_periods
 
 router = APIRouter(prefix="/api/v1", tags=["evidence"])
 
@@ -73,6 +79,70 @@ def get_locations(service: ServiceDep, principal: PrincipalDep) -> dict[str, Any
     return {"items": items, "next": None}
 
 
+@router.get("/evidence/keys")
+def get_keys(service: ServiceDep) -> dict[str, Any]:
+    """Returns every key the log has had, oldest first, with the seals it signed."""
+    with service.database.read() as session:
+        return {"items": [period.as_json() for period in key_periods(session, service.settings)], "next": None}
+
+
+@router.get("/preservation/evidence")
+def get_evidence_health(service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
+    """Returns how sealing and the renewal of evidence stand: seal lag, what is due, how long evidence still holds, what waits and why."""
+    principal.require(Permission.JOB_READ)
+    at = clock.now()
+    with service.database.read() as session:
+        return evidence_health(session, load_algorithm_policy(), at=at).as_json(at)
+
+
+@router.get("/preservation/renewals")
+def get_renewals(
+    service: ServiceDep, principal: PrincipalDep, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> dict[str, Any]:
+    """Lists renewals of evidence, newest first."""
+    principal.require(Permission.JOB_READ)
+    with service.database.read() as session:
+        rows = session.scalars(select(EvidenceRenewal).order_by(EvidenceRenewal.ordinal.desc()).limit(limit)).all()
+    return {"items": [_without_bytes(row) for row in rows], "next": None}
+
+
+def _without_bytes(row: EvidenceRenewal) -> dict[str, Any]:
+    return {name: value for name, value in _row(row).items() if name != "token"}
+
+
+def add_gauges(registry: CollectorRegistry, session: Session, *, at: datetime) -> None:
+    """Adds what an operator should alarm on: copies, their age, incidents, fixity, seal lag, how long evidence still holds."""
+    by_location = {
+        name: Gauge(f"archive_location_{name}", text, ["location"], registry=registry)
+        for name, text in (
+            ("copies", "Copies of packages"),
+            ("bytes", "Bytes in copies of packages"),
+            ("copies_not_intact", "Copies damaged or missing as last read"),
+            ("incidents_open", "Open incidents"),
+            ("oldest_verified_age_seconds", "Age of the last check of the copy that waits longest"),
+            ("fixity_read_bytes", "Bytes read by all fixity runs"),
+        )
+    }
+    for item in location_health(session):
+        age = (at - item.oldest_verified_at).total_seconds() if item.oldest_verified_at else 0.0
+        values = (item.copies, item.bytes, item.not_intact, item.open_incidents, age)
+        for gauge, value in zip(by_location.values(), values, strict=False):
+            gauge.labels(item.location).set(value)
+    for location, size in fixity_bytes(session).items():
+        by_location["fixity_read_bytes"].labels(location).set(size)
+    health = evidence_health(session, load_algorithm_policy(), at=at)
+    for name, text, figure in (
+        ("seal_lag_seconds", "Age of the oldest event that is not sealed", health.lag_s(at)),
+        ("unsealed_events", "Events that are not sealed", health.unsealed_events),
+        ("unstamped_aips", "Packages in the log without an Evidence Record", health.unstamped),
+        ("evidence_batches_due", "Groups of Evidence Records to be renewed now", health.due),
+        ("evidence_renewal_urgency", "0 none, 1 delayed, 2 urgent, 3 critical, 4 overdue", health.urgency_level),
+        ("evidence_margin_seconds", "How long the evidence still holds unless it is renewed", health.margin_s(at)),
+    ):
+        if figure is not None:
+            Gauge(f"archive_{name}", text, registry=registry).set(figure)
+
+
 @router.get("/preservation/fixity")
 def get_fixity_runs(
     service: ServiceDep, principal: PrincipalDep, limit: Annotated[int, Query(ge=1, le=1000)] = 100
@@ -95,6 +165,6 @@ def get_incidents(
     return {"items": [_row(row) for row in rows], "next": None}
 
 
-def _row(row: FixityRun | Incident) -> dict[str, Any]:
+def _row(row: FixityRun | Incident | EvidenceRenewal) -> dict[str, Any]:
     values = {column.name: getattr(row, column.name) for column in row.__table__.columns}
     return {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in values.items()}

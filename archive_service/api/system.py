@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from archive_service import clock, migrations
 from archive_service.api.dependencies import PrincipalDep, ServiceDep
+from archive_service.api.preservation import add_gauges
 from archive_service.api.records import event_row
 from archive_service.errors import ArchiveError
 from archive_service.identity.permissions import Permission, in_scope
@@ -80,6 +81,7 @@ def metrics(service: ServiceDep) -> PlainTextResponse:
             select(Job.kind, Job.state, func.count()).group_by(Job.kind, Job.state)
         ):
             jobs.labels(kind.value, job_state.value).set(count)
+        add_gauges(registry, session, at=clock.now())
         waiting = session.scalar(select(func.min(Job.run_at)).where(Job.state == JobState.READY))
         _backups(session, registry)
     oldest.set(max(0.0, (clock.now() - waiting).total_seconds()) if waiting else 0.0)

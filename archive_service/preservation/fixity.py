@@ -138,7 +138,7 @@ def check_location(
     if store is None:
         raise ConfigurationInvalid(f"no storage location {location!r}; there are {', '.join(sorted(service.stores))}")
     with service.database.write() as session:
-        note_object_copies(session, service.layout)
+        note_object_copies(session, service)
         row = FixityRun(location=location, started_at=at, budget_bytes=plan.budget_bytes)
         session.add(row)
     deadline_s = None if plan.max_s is None else clock.monotonic_s() + plan.max_s
@@ -291,7 +291,7 @@ def _kept_objects(location: str) -> Select[*tuple[Any, ...]]:
         )
         .join(Aip, Aip.id == ObjectCopy.aip_id)
         .join(Record, Record.id == Aip.record_id)
-        .where(Record.state.in_(KEPT_STATES), ObjectCopy.location == location)
+        .where(Record.state.in_(KEPT_STATES), ObjectCopy.location == location, ObjectCopy.state.not_in(GONE))
     )
     return query
 

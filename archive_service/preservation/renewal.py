@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from archive_service import clock
 from archive_service.audit import append_event, software
-from archive_service.digests import Digest, DigestAlgorithm, canonical_json
+from archive_service.digests import Digest, DigestAlgorithm, canonical_json, sha256
 from archive_service.errors import StoreUnavailable
 from archive_service.evidence.algorithms import AlgorithmPolicy, load_algorithm_policy
 from archive_service.evidence.errors import EvidenceRecordInvalid, TimestampUnavailable
@@ -46,6 +46,7 @@ from archive_service.models import (
     LogSeal,
     RenewedRecord,
 )
+from archive_service.placement import stores_in_use
 from archive_service.preservation import renewal_members as membership
 from archive_service.preservation.evidence_batches import (
     RENEWAL,
@@ -118,6 +119,7 @@ def renew_evidence(
     made: list[EvidenceRenewal] = []
     with service.database.write() as session:
         add_missing_batches(session)
+    _fill_in(service)
     while True:
         row = _prepared(service) or _prepare(service, policy, [item.ordinal for item in made], at=at)
         if row is None:
@@ -157,6 +159,24 @@ def _highest_stored(service: Service) -> int:
     return max(
         (ordinal_of(item.key) for store in service.stores.values() for item in store.list("log/renewals/")), default=0
     )
+
+
+def _fill_in(service: Service) -> None:
+    """Copies renewals to locations that lack them, such as new ones, from those that have them."""
+    with service.database.read() as session:
+        query = select(EvidenceRenewal.ordinal, EvidenceRenewal.object_sha256)
+        done = {ordinal: digest for ordinal, digest in session.execute(query) if digest}
+    stores = stores_in_use(service)
+    present = {name: {ordinal_of(item.key) for item in store.list("log/renewals/")} for name, store in stores.items()}
+    for name, store in stores.items():
+        for ordinal in sorted(set(done) - present[name]):
+            key = object_key("renewals", ordinal)
+            source = next((stores[other] for other in sorted(present) if ordinal in present[other]), None)
+            if source is None:
+                _log.critical("renewal %d of evidence is at no location", ordinal)
+                continue
+            with source.open(key) as content:
+                store.put(key, content, expected=sha256(done[ordinal]), size_bytes=source.stat(key).size_bytes)
 
 
 def _timestamp_row(session: Session, due: Sequence[DueBatch], ordinal: int, at: datetime) -> EvidenceRenewal | None:
@@ -384,7 +404,7 @@ def _write(service: Service, row: EvidenceRenewal, lines: Sequence[dict[str, Any
     }
     content = b"".join(canonical_json(line) + b"\n" for line in _all(header, lines))
     item = in_memory("renewals", content)
-    write_seal(service.stores, row.ordinal, [item])
+    write_seal(stores_in_use(service), row.ordinal, [item])
     return item.digest.hex
 
 

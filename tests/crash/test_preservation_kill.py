@@ -9,6 +9,8 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,29 @@ from sqlalchemy import inspect, select
 
 from archive_service import clock
 from archive_service.application import create_app
+from archive_service.audit import software
 from archive_service.db import Database
-from archive_service.models import Aip, Incident, LogSeal, Rebuild
+from archive_service.evidence.algorithms import load_algorithm_policy
+from archive_service.evidence.checks import Indication
+from archive_service.evidence.evidence_record_verify import read_data_object, verify_evidence_record
+from archive_service.evidence.local_tsa import create_local_tsa
+from archive_service.models import (
+    Aip,
+    AipEvidence,
+    Event,
+    EventType,
+    EvidenceRenewal,
+    Incident,
+    LogSeal,
+    Rebuild,
+)
 from archive_service.packaging.verify import Outcome
 from archive_service.preservation.check_store import check_store
+from archive_service.preservation.evidence_batches import record_of_aip
 from archive_service.preservation.log_keys import known_keys, log_signer
+from archive_service.preservation.log_rotation import rotate_key
 from archive_service.preservation.rebuild import rebuild
+from archive_service.preservation.renewal import renew_evidence
 from archive_service.preservation.repair import repair_aip
 from archive_service.preservation.seal import seal_log, verify_history
 from archive_service.preservation.statehash import state_hash
@@ -34,6 +53,7 @@ from archive_service.storage.filesystem import FilesystemStore
 from archive_service.storage.port import store_key
 from tests.pipeline import Archive
 from tests.preservation.test_fixity import flip, stored_file
+from tests.unit.evidence.tsa_server import TsaServer
 
 MAX_STEPS = 120
 Work = Callable[[Service], object]
@@ -168,6 +188,62 @@ def test_repairing_again_ends_repaired_and_loses_no_byte(world: Path, tmp_path: 
             assert incident.status == "REPAIRED" or (incident.status == "RECOVERED" and incident.quarantine_key), step
             with service.stores["kho-1"].open(store_key(str(incident.quarantine_key))) as aside:
                 assert aside.read() == damaged
+
+
+@pytest.mark.parametrize("kind", ["timestamp-renewal", "hash-tree-renewal"])
+def test_a_renewal_goes_on_and_is_done_once(world: Path, tmp_path: Path, kind: str) -> None:
+    now = clock.now()
+    later = now + timedelta(days=600)
+    policy = load_algorithm_policy()
+    if kind == "hash-tree-renewal":
+        policy = replace(policy, digests={**policy.digests, "sha256": (later + timedelta(days=90)).date()})
+    with TsaServer(create_local_tsa(valid_from=now, years=2), now).running() as early, opened(world) as service:
+        settings = service.settings.model_copy(update={"tsa_url": early.url})
+        seal_log(Service(settings=settings, database=service.database), at=clock.unique_now())
+    with TsaServer(create_local_tsa(valid_from=later, years=10), later).running() as server:
+
+        def work(service: Service) -> object:
+            settings = service.settings.model_copy(update={"tsa_url": server.url})
+            return renew_evidence(Service(settings=settings, database=service.database), at=later, policy=policy)
+
+        for step, folder in every_step(world, tmp_path, work):
+            with opened(folder) as service:
+                work(service)
+                assert work(service) == [], step
+                _renewed_once(service, kind, later)
+
+
+def _renewed_once(service: Service, kind: str, at: datetime) -> None:
+    with service.database.read() as session:
+        done = session.scalars(select(EvidenceRenewal)).one()
+        assert (done.kind, done.state) == (kind, "DONE")
+        assert len(session.scalars(select(Event).where(Event.type == EventType.EVIDENCE_RENEWED)).all()) == 1
+        for evidence in session.scalars(select(AipEvidence)):
+            aip = session.get_one(Aip, evidence.aip_id)
+            with service.stores["kho-2"].open(store_key(aip.store_key)) as content:
+                thing = read_data_object(aip.objid, content, ("sha256", "sha512"))
+            found = verify_evidence_record(record_of_aip(session, evidence) or b"", [thing], at=at)
+            assert (found.integrity, len(found.timestamps)) == (Indication.PASSED, 2)
+    seal_log(service, at=clock.unique_now())
+    for store in service.stores.values():
+        assert check_store(store, known_keys(service.settings), at=at).problems == []
+
+
+def test_a_change_of_key_goes_on(world: Path, tmp_path: Path) -> None:
+    with opened(world) as service:
+        seal_log(service, at=clock.unique_now())
+        old = log_signer(service.settings).key
+
+    def work(service: Service) -> object:
+        return rotate_key(service, agent=software("tests"), reason="yearly", at=clock.unique_now())
+
+    for step, folder in every_step(world, tmp_path, work):
+        with opened(folder) as service:
+            seal_log(service, at=clock.unique_now())
+            work(service)
+            assert log_signer(service.settings).key != old, step
+            for store in service.stores.values():
+                assert check_store(store, (old,), at=clock.now()).problems == [], step
 
 
 def test_a_rebuild_goes_on_to_the_same_state(world: Path, tmp_path: Path) -> None:
