@@ -25,10 +25,11 @@ class DigestAlgorithm(StrEnum):
 
 _HEX_LENGTH: Final = {DigestAlgorithm.SHA_256: 64, DigestAlgorithm.SHA_384: 96, DigestAlgorithm.SHA_512: 128}
 _HASHLIB: Final = {
-    DigestAlgorithm.SHA_256: "sha256",
-    DigestAlgorithm.SHA_384: "sha384",
-    DigestAlgorithm.SHA_512: "sha512",
+    DigestAlgorithm.SHA_256: hashlib.sha256,
+    DigestAlgorithm.SHA_384: hashlib.sha384,
+    DigestAlgorithm.SHA_512: hashlib.sha512,
 }
+_HEX_DIGITS: Final = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -43,7 +44,7 @@ class Digest:
     hex: str
 
     def __post_init__(self) -> None:
-        if len(self.hex) != _HEX_LENGTH[self.algorithm] or not set(self.hex) <= set("0123456789abcdef"):
+        if len(self.hex) != _HEX_LENGTH[self.algorithm] or not _HEX_DIGITS.issuperset(self.hex):
             raise ValueError(f"not a {self.algorithm} digest in lower-case hex: {self.hex[:140]!r}")
 
     def __str__(self) -> str:
@@ -69,7 +70,7 @@ class RunningDigest:
 
     def __init__(self, algorithm: DigestAlgorithm = DigestAlgorithm.SHA_256) -> None:
         self._algorithm = algorithm
-        self._state = hashlib.new(_HASHLIB[algorithm])
+        self._state = _HASHLIB[algorithm]()
         self.size_bytes = 0
 
     def update(self, chunk: bytes | memoryview) -> None:
@@ -84,7 +85,7 @@ class RunningDigest:
 
 def digest_bytes(content: bytes, algorithm: DigestAlgorithm = DigestAlgorithm.SHA_256) -> Digest:
     """Returns the digest of `content`."""
-    return Digest(algorithm, hashlib.new(_HASHLIB[algorithm], content).hexdigest())
+    return Digest(algorithm, _HASHLIB[algorithm](content).hexdigest())
 
 
 def chunks(source: BinaryIO, *, limit_bytes: int | None = None) -> Iterator[bytes]:

@@ -128,7 +128,7 @@ def write_stored_rows(
             "rule_id": assignment.deciding_rule_id,
         },
     )
-    if content.version > 1:  # the earlier packages of the record, and its holds
+    if content.version > 1:  # its earlier packages are kept as long, and a hold is on all of them
         enqueue(session, JobKind.APPLY_LOCKS, record, at=at)
     enqueue(session, JobKind.DISCARD_STAGING, submission_id, at=at)
 
