@@ -30,6 +30,7 @@ from archive_service.formats.pdfa import check_claim
 from archive_service.formats.plain import check_json, check_text
 from archive_service.formats.policy import Depth, FormatPolicy, FormatRule, Treatment
 from archive_service.formats.report import FormatReport, Notes
+from archive_service.formats.surroundings import look_around
 from archive_service.formats.xml import check_xml
 
 __all__ = ["Depth", "FormatReport", "check_file"]
@@ -68,6 +69,7 @@ def check_file(
         if wanted is Depth.IDENTIFY:
             notes.skipped("structure", "only identification was asked for")
         elif _may_open(notes):
+            look_around(path, identification.mime, notes)
             _check_structure(path, identification, component, policy, limits, wanted, notes)
     return FormatReport(
         identification=identification,

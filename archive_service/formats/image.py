@@ -69,13 +69,13 @@ def check_image(path: Path, mime: str, notes: Notes, limits: Limits, *, decode: 
             with Image.open(path) as image:
                 _describe(image, notes)
                 if image.width * image.height > limits.image_pixels:
-                    notes.unchecked("image pixels", f"more than {limits.image_pixels} pixels")
+                    notes.over_limit("image pixels", f"{limits.image_pixels} pixels")
                 elif decode:
                     _decode(image, notes, limits)
                 else:
                     notes.skipped("image pixels", "not decoded at this depth")
         except Image.DecompressionBombError:
-            notes.unchecked("image pixels", f"more than {limits.image_pixels} pixels")
+            notes.over_limit("image pixels", f"{limits.image_pixels} pixels")
         except UnidentifiedImageError:
             if mime in _DECODED:
                 notes.broken("no decoder recognises it")
@@ -107,7 +107,7 @@ def _decode(image: Image.Image, notes: Notes, limits: Limits) -> None:
             image.seek(number)
         total += image.width * image.height
         if total > limits.image_pixels:
-            notes.unchecked("image pixels", f"more than {limits.image_pixels} pixels in all frames")
+            notes.over_limit("image pixels", f"{limits.image_pixels} pixels in all frames")
             return
         image.load()
     notes.checked.append("image pixels decoded")

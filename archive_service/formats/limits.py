@@ -10,10 +10,18 @@ MIB: Final = 1024 * 1024
 class Limits:
     """Bounds for the checks of one file. A bound that is hit gives `not checked` or a finding, never silence."""
 
-    time_s: float = 10.0
-    """Wall time for all risky checks of one file in a worker process (LESSONS 39: one file must not stop the queue)."""
+    time_s: float = 60.0
+    """Most wall time for all risky checks of one file in a worker process (LESSONS 39: one file must not stop the queue)."""
+    cpu_base_s: float = 4.0
+    """Processor time for a small file; with `cpu_s_per_mib` what a hostile file can cost. Honest small files take well under one second."""
+    cpu_s_per_mib: float = 0.5
+    """Processor time that each MiB adds: decoding every stream of a PDF goes at 10 to 60 MB a second."""
     memory_bytes: int = 1024 * MIB
-    """Address space a worker process may add to what it starts with."""
+    """Most address space a worker process may add to what it starts with."""
+    memory_base_bytes: int = 350 * MIB
+    """Address space for a small file."""
+    memory_per_byte: int = 16
+    """Address space that each byte of the file adds: a tree of XML is ten times its text, a scan's pixels as much its JPEG."""
     in_process_bytes: int = 8 * MIB
     """Larger files go to a worker process when the caller gave a pool: below this every parser used here stays
     small."""
@@ -42,6 +50,18 @@ class Limits:
     """Plain text, CSV and JSON read to test the encoding."""
     media_boxes: int = 10_000
     """Boxes or chunks of a media file walked for stream parameters."""
+
+    def cpu_s(self, size_bytes: int) -> float:
+        """Returns the processor time for a file of this size, in seconds."""
+        return min(self.cpu_base_s + self.cpu_s_per_mib * size_bytes / MIB, self.time_s)
+
+    def wall_s(self, size_bytes: int) -> float:
+        """Returns the wall time for a file of this size: twice its processor time, for machines that do other work too."""
+        return min(2 * self.cpu_s(size_bytes), self.time_s)
+
+    def memory_for(self, size_bytes: int) -> int:
+        """Returns the address space for a file of this size, in bytes."""
+        return min(self.memory_base_bytes + self.memory_per_byte * size_bytes, self.memory_bytes)
 
 
 DEFAULT: Final = Limits()

@@ -142,7 +142,7 @@ def _describe(pdf: pikepdf.Pdf, notes: Notes, limits: Limits) -> None:
     if claim:
         notes.facts["pdfa_claim"] = claim
     if len(pdf.pages) > limits.pdf_pages:
-        notes.unchecked("pages", f"more than {limits.pdf_pages}")
+        notes.over_limit("pages", f"{limits.pdf_pages} pages")
 
 
 def xmp_packet(pdf: pikepdf.Pdf) -> bytes | None:
@@ -211,7 +211,7 @@ def _survey(pdf: pikepdf.Pdf, notes: Notes, limits: Limits) -> None:
     images = 0
     objects = pdf.objects
     if len(objects) > limits.pdf_objects:
-        notes.unchecked("PDF objects", f"more than {limits.pdf_objects}")
+        notes.over_limit("PDF objects", f"{limits.pdf_objects} objects")
         return
     for obj in objects:
         kind = getattr(obj, "_type_code", None)  # numbers come as Python's; isinstance is several times slower

@@ -73,29 +73,43 @@ class FormatPool:
         arguments = (path, name, component, policy, bounds, depth)
         if not self._all:
             return check_plainly(*arguments)
-        result = self._run(check_plainly, arguments, bounds)
+        result = self._run(check_plainly, arguments, bounds, _size_of(path))
         if result.outcome is Outcome.DONE and result.value is not None:
             return result.value
         if result.outcome is Outcome.RAISED and result.reason.startswith(StoreUnavailable.__name__):
             raise StoreUnavailable(result.reason)
-        return _unfinished(result, component.id if component else name, name, policy, bounds)
+        return _unfinished(result, component.id if component else name, name, policy)
 
     def _run(
-        self, func: Callable[..., FormatReport], arguments: tuple[object, ...], limits: Limits
+        self, func: Callable[..., FormatReport], arguments: tuple[object, ...], limits: Limits, size_bytes: int
     ) -> Limited[FormatReport]:
         worker = self._free.get()
         try:
-            return worker.run(func, arguments, time_limit_s=limits.time_s)
+            return worker.run(
+                func,
+                arguments,
+                time_limit_s=limits.wall_s(size_bytes),
+                cpu_limit_s=limits.cpu_s(size_bytes),
+                memory_bytes=limits.memory_for(size_bytes),
+            )
         finally:
             self._free.put(worker)
 
 
-def _unfinished(
-    result: Limited[FormatReport], location: str, name: str, policy: FormatPolicy, limits: Limits
-) -> FormatReport:
+def _size_of(path: Path) -> int:
+    """Returns the size, 0 for a file that is not there; the check itself says so."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _unfinished(result: Limited[FormatReport], location: str, name: str, policy: FormatPolicy) -> FormatReport:
     """Returns the report on a file whose check did not come to an end."""
     if result.outcome is Outcome.TIMEOUT:
-        found = Finding(code="FORMAT_CHECK_TIMEOUT", location=location, params={"seconds": limits.time_s})
+        found = Finding(
+            code="FORMAT_CHECK_TIMEOUT", location=location, params={"seconds": result.reason.removesuffix(" s")}
+        )
     else:
         found = Finding(code="FORMAT_CHECK_CRASHED", location=location, params={"reason": shorten(result.reason)})
     weighed = policy.weigh(found)

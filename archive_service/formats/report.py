@@ -59,6 +59,11 @@ class Notes:
         self.not_checked.append(f"{what}: {reason}")
         self.find("FORMAT_NOT_CHECKED", what=what, reason=shorten(reason))
 
+    def over_limit(self, what: str, limit: str) -> None:
+        """Says that the file is beyond what is checked: nobody looked, so it must not look fine."""
+        self.not_checked.append(f"{what}: more than {limit}")
+        self.find("FORMAT_TOO_LARGE_TO_CHECK", what=what, limit=limit)
+
     def skipped(self, what: str, reason: str) -> None:
         """Says that a check was not asked for at this depth: in the report, without a finding."""
         self.not_checked.append(f"{what}: {reason}")

@@ -5,6 +5,7 @@ endless loop in a C library takes only that worker with it. Results come back th
 """
 
 import contextlib
+import math
 import multiprocessing
 import os
 import pickle  # results of our own worker function only
@@ -78,18 +79,37 @@ class LimitedWorker:
         self._pipe: Connection | None = None
         self._lock = threading.Lock()
 
-    def run(self, func: Callable[..., T], args: tuple[Any, ...], *, time_limit_s: float) -> Limited[T]:
-        """Calls `func(*args)` in the worker."""
+    def run(
+        self,
+        func: Callable[..., T],
+        args: tuple[Any, ...],
+        *,
+        time_limit_s: float,
+        cpu_limit_s: float | None = None,
+        memory_bytes: int | None = None,
+    ) -> Limited[T]:
+        """Calls `func(*args)` in the worker.
+
+        Args:
+            func: what to call.
+            args: its arguments.
+            time_limit_s: wall time.
+            cpu_limit_s: processor time, kept by the kernel; it alone is fair on a loaded machine. None = no limit of its own.
+            memory_bytes: address space this call may add, never more than the worker's; None = the worker's.
+        """
         with self._lock:
             try:
                 pipe = self._started()
-                pipe.send((func, args))
+                pipe.send((func, args, cpu_limit_s, memory_bytes))
                 if not pipe.poll(time_limit_s):
                     self._stop()
                     return Limited(outcome=Outcome.TIMEOUT, reason=f"{time_limit_s:g} s")
                 outcome, value = pipe.recv()
             except (EOFError, OSError):
-                return Limited(outcome=Outcome.CRASHED, reason=self._reap())
+                reason = self._reap()
+                if reason == signal.SIGXCPU.name and cpu_limit_s is not None:
+                    return Limited(outcome=Outcome.TIMEOUT, reason=f"{cpu_limit_s:g} s")
+                return Limited(outcome=Outcome.CRASHED, reason=reason)
             if outcome is Outcome.RAISED:
                 return Limited(outcome=outcome, reason=value)
             return Limited(outcome=Outcome.DONE, value=value)
@@ -150,9 +170,10 @@ def _serve(pipe: Connection, memory_limit_bytes: int, prepare: Callable[[], None
         pipe.send("ready")
     while True:
         try:
-            func, args = pipe.recv()
+            func, args, cpu_limit_s, memory_bytes = pipe.recv()
         except (EOFError, OSError):
             return
+        limit_this_process(cpu_limit_s, memory_bytes)
         try:
             answer = (Outcome.DONE, func(*args))
             message = pickle.dumps(answer)
@@ -162,6 +183,23 @@ def _serve(pipe: Connection, memory_limit_bytes: int, prepare: Callable[[], None
             pipe.send_bytes(message)
         except OSError:
             return
+
+
+def limit_this_process(cpu_limit_s: float | None, memory_bytes: int | None) -> None:
+    """Sets this process's soft limits for one piece of work, counted from what it has used so far.
+
+    At the limit of processor time the kernel ends the process (SIGXCPU); over the limit of memory allocation fails.
+    """
+    with contextlib.suppress(ValueError, OSError):
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        soft = hard if cpu_limit_s is None else math.ceil(used.ru_utime + used.ru_stime + cpu_limit_s)
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+        if memory_bytes is not None:
+            _, most = resource.getrlimit(resource.RLIMIT_AS)
+            taken = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+            wanted = taken + memory_bytes
+            resource.setrlimit(resource.RLIMIT_AS, (wanted if most < 0 else min(wanted, most), most))
 
 
 # ---------------------------------------------------------------- outside commands

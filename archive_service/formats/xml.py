@@ -64,7 +64,7 @@ class _Reading:
 def check_xml(path: Path, notes: Notes, limits: Limits) -> None:
     """Checks a file that should be XML."""
     if path.stat().st_size > limits.xml_bytes:
-        notes.unchecked("XML", f"larger than {limits.xml_bytes} bytes")
+        notes.over_limit("XML", f"{limits.xml_bytes} bytes")
         return
     with path.open("rb") as source:
         read_xml(source, notes, limits)
@@ -103,5 +103,5 @@ def _stopped(reading: _Reading, notes: Notes, limits: Limits) -> bool:
         name, kind = reading.entity
         notes.find("FORMAT_XML_ENTITY", entity=shorten(name, 80), kind=kind)
     else:
-        notes.unchecked("XML", f"nested deeper than {limits.xml_depth} elements")
+        notes.over_limit("XML depth", f"{limits.xml_depth} nested elements")
     return False

@@ -28,6 +28,8 @@ _CODES: Final = {
     SubIndication.CRYPTO_CONSTRAINTS_FAILURE_NO_POE: "SIGNATURE_ALGORITHM_WEAK",
 }
 
+STOPPED: Final = "PROCESS_KILLED"
+"""Reason code of a check that was stopped at its limits: the file was seen and not looked through."""
 _CHANGE_REASONS: Final = frozenset(
     {"CONTENT_CHANGED", "CHANGE_NOT_PERMITTED", "CHANGES_NOT_VOUCHED", "BYTES_AFTER_END"}
 )
@@ -48,7 +50,10 @@ def findings_for(
     found: list[Finding] = []
     for report in check.reports:
         found += _of_report(report, location, policy, language)
-    found += [_finding("SIGNATURE_NOT_CHECKED", location, policy, {"reason": reason}) for reason in check.not_checked]
+    for reason in check.not_checked:
+        stopped = reason.startswith(STOPPED)
+        code = "SIGNATURE_CHECK_STOPPED" if stopped else "SIGNATURE_NOT_CHECKED"
+        found.append(_finding(code, location, policy, {"reason": reason}))
     if component is not None:
         found += _of_requirements(check, component, policy)
     return tuple(found)

@@ -7,9 +7,11 @@ Life of a task: `submit` hands it to an idle worker over a pipe → the worker a
 answer is late the worker is killed and the future gets the INDETERMINATE result. A task is never tried twice.
 """
 
+import math
 import multiprocessing
 import queue
 import resource
+import signal
 import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
@@ -33,10 +35,23 @@ from archive_service.signatures.report import (
 from archive_service.signatures.trust import TrustStore
 from archive_service.signatures.validate import KnownExistence, validate_file
 
+MIB: Final = 1024 * 1024
 DEFAULT_TIME_LIMIT_S: Final = 30.0
-"""A check of an honest file takes well under one second."""
-DEFAULT_MEMORY_LIMIT_BYTES: Final = 1024 * 1024 * 1024
-"""Address space of one worker: 150 MB of code and libraries, the rest for one file."""
+"""Most wall time of one check, however large the file."""
+DEFAULT_MEMORY_LIMIT_BYTES: Final = 1024 * MIB
+"""Most address space of one worker, however large the file: 150 MB of code and libraries, the rest for one file."""
+CPU_BASE_S: Final = 3.0
+"""Processor time for a small file: an honest signature takes 20 to 80 ms, and what a hostile one can cost is this."""
+CPU_S_PER_MIB: Final = 0.3
+"""Processor time that each MiB of the file adds."""
+CPU_S_PER_SIBLING_MIB: Final = 0.02
+"""Processor time that each MiB of the files beside it adds: they are only digested."""
+WALL_FACTOR: Final = 2.0
+"""Wall time against processor time, for machines that do other work too."""
+MEMORY_BASE_BYTES: Final = 350 * MIB
+"""Address space that the check of a small file may add."""
+MEMORY_PER_BYTE: Final = 12
+"""Address space that each byte of the file adds: a tree of XML is ten times its text."""
 DEFAULT_MAX_TASKS: Final = 500
 """A worker is replaced after this many files, so that a leak in a library stays small."""
 START_LIMIT_S: Final = 60.0
@@ -54,6 +69,20 @@ class SignatureTask:
     policy: SignaturePolicy
     siblings: Mapping[str, Path] = field(default_factory=dict)
     known_poes: tuple[KnownExistence, ...] = ()
+
+    def cpu_limit_s(self, most: float) -> float:
+        """Returns the processor time for this task by the size of its files, at most `most`."""
+        beside = sum(_size_of(path) for path in self.siblings.values())
+        own = CPU_BASE_S + CPU_S_PER_MIB * _size_of(self.path) / MIB
+        return min(own + CPU_S_PER_SIBLING_MIB * beside / MIB, most)
+
+
+def _size_of(path: Path) -> int:
+    """Returns the size, 0 for a file that is not there; the check itself says so."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 @dataclass(slots=True)
@@ -161,14 +190,18 @@ class SignaturePool:
 
 def _ask(worker: _Worker, task: SignatureTask, time_limit_s: float) -> SignatureCheck | OSError | str:
     """Returns the worker's answer, or in words why there is none."""
+    cpu_limit_s = task.cpu_limit_s(time_limit_s)
+    wall_s = min(cpu_limit_s * WALL_FACTOR, time_limit_s)
     try:
-        worker.pipe.send(task)
-        if not worker.pipe.poll(time_limit_s):
-            return f"longer than {time_limit_s:g} s"
+        worker.pipe.send((task, cpu_limit_s))
+        if not worker.pipe.poll(wall_s):
+            return f"longer than {wall_s:g} s"
         worker.done += 1
         answer: SignatureCheck | OSError | str = worker.pipe.recv()
     except (EOFError, ConnectionError, OSError):
         worker.process.join(timeout=1)
+        if worker.process.exitcode == -signal.SIGXCPU:
+            return f"longer than {cpu_limit_s:g} s"
         return f"the worker process ended with code {worker.process.exitcode}"
     return answer
 
@@ -191,9 +224,10 @@ def _work(pipe: Connection, memory_limit_bytes: int) -> None:
     pipe.send("ready")
     while True:
         try:
-            task = pipe.recv()
+            task, cpu_limit_s = pipe.recv()
         except EOFError:
             return
+        _limit(cpu_limit_s, MEMORY_BASE_BYTES + MEMORY_PER_BYTE * _size_of(task.path), memory_limit_bytes)
         answer: Any
         try:
             answer = _run(task)
@@ -204,6 +238,15 @@ def _work(pipe: Connection, memory_limit_bytes: int) -> None:
         except Exception as exc:  # noqa: BLE001 - the process boundary: whatever a library raises becomes a stated reason
             answer = f"{type(exc).__name__}: {exc}"[:300]
         pipe.send(answer)
+
+
+def _limit(cpu_limit_s: float, memory_bytes: int, most_memory_bytes: int) -> None:
+    """Sets this worker's soft limits for one task, counted from what it has used so far."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime + cpu_limit_s), hard))
+    taken = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (min(taken + memory_bytes, most_memory_bytes), most_memory_bytes))
 
 
 def _run(task: SignatureTask) -> SignatureCheck:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import psutil
 import pytest
 
 from archive_service.signatures import Indication
-from archive_service.signatures.pool import SignaturePool, SignatureTask
+from archive_service.signatures.pool import CPU_BASE_S, CPU_S_PER_MIB, SignaturePool, SignatureTask
 from tests.unit.signatures.checking import POLICY, trust_of
-from tests.unit.signatures.pki_fixtures import SIGNED_AT, World, sign_pdf
+from tests.unit.signatures.pki_fixtures import SIGNED_AT, World, sign_cms, sign_pdf
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +73,19 @@ def test_killed_worker_gives_a_reason(tmp_path: Path, world: World) -> None:
 
 
 def test_memory_limit(tmp_path: Path, world: World) -> None:
-    path = tmp_path / "good.pdf"
-    path.write_bytes(sign_pdf(world, party=world.plain))
-    with SignaturePool(1, memory_limit_bytes=64 * 1024 * 1024) as pool:
-        [result] = pool.check([task(path, world)])
+    path = tmp_path / "large.p7m"
+    path.write_bytes(sign_cms(world, bytes(40 * 1024 * 1024), detached=False, party=world.plain))
+    with SignaturePool(1, memory_limit_bytes=128 * 1024 * 1024) as pool:
+        [result] = pool.check([replace(task(path, world), mime="application/pkcs7-mime")])
     assert result.indication is Indication.INDETERMINATE
+
+
+def test_time_grows_with_the_files_up_to_the_limit(tmp_path: Path, world: World) -> None:
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.write_bytes(b"x")
+    with large.open("wb") as stream:
+        stream.truncate(20 * 1024 * 1024)
+    assert task(small, world).cpu_limit_s(60) == pytest.approx(CPU_BASE_S, abs=0.01)
+    assert task(large, world).cpu_limit_s(60) == pytest.approx(CPU_BASE_S + 20 * CPU_S_PER_MIB)
+    assert task(large, world).cpu_limit_s(5) == pytest.approx(5)
+    assert replace(task(small, world), siblings={"large": large}).cpu_limit_s(60) < task(large, world).cpu_limit_s(60)
