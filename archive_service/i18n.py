@@ -227,6 +227,11 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "test": N_("Thử nghiệm"),
             "default": N_("Mặc định"),
         },
+        "worst": {
+            "error": N_("Có lỗi"),
+            "warning": N_("Có cảnh báo"),
+            "none": N_("Không có vấn đề"),
+        },
         "text_status": {
             "EXTRACTED": N_("tìm được theo nội dung"),
             "NO_TEXT": N_("không có lớp văn bản"),

@@ -1,11 +1,12 @@
 """Where a search by content hit: a few words of the document around the first hit, hits marked, as plain values that a page or JSON escapes."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from archive_service.access import text_index
@@ -39,19 +40,7 @@ def find_snippets(
     """Returns for each record the principal may read and whose documents hold one of the terms, where the first one stands."""
     if not record_ids or not terms or not principal.may(Permission.RECORD_READ) or not text_index.available(session):
         return {}
-    scope = in_scope(
-        principal,
-        Permission.RECORD_READ,
-        Record.archiving_agency,
-        Record.settling_agency,
-        access_column=Record.access_mode,
-    )
-    first = (
-        select(func.min(TextPiece.id))
-        .join(Record, Record.id == TextPiece.record_id)
-        .where(scope, TextPiece.record_id.in_(record_ids), TextPiece.id.in_(text_index.pieces_with(session, *terms)))
-        .group_by(TextPiece.record_id)
-    )
+    first = _first_pieces(session, record_ids, terms, principal)
     query = (
         select(TextPiece, ComponentText.component_id, Component.title)
         .join(ComponentText, ComponentText.id == TextPiece.text_id)
@@ -59,7 +48,7 @@ def find_snippets(
             Component,
             (Component.aip_id == ComponentText.aip_id) & (Component.component_id == ComponentText.component_id),
         )
-        .where(TextPiece.id.in_(first))
+        .where(TextPiece.id.in_(first.values()))
     )
     return {
         piece.record_id: snippet_of(piece.content, terms, component_id=component_id, title=title)
@@ -67,11 +56,38 @@ def find_snippets(
     }
 
 
+def _first_pieces(
+    session: Session, record_ids: Sequence[UUID], terms: Sequence[Term], principal: Principal
+) -> dict[UUID, int]:
+    """Returns for each record the first piece that holds all terms, else the first that holds any."""
+    scope = in_scope(
+        principal,
+        Permission.RECORD_READ,
+        Record.archiving_agency,
+        Record.settling_agency,
+        access_column=Record.access_mode,
+    )
+    found: dict[UUID, int] = {}
+    all_of_them = and_(*(TextPiece.id.in_(text_index.pieces_with(session, term)) for term in terms))
+    any_of_them = TextPiece.id.in_(text_index.pieces_with(session, *terms))
+    for held in (all_of_them, any_of_them):
+        left = [record_id for record_id in record_ids if record_id not in found]
+        query = (
+            select(TextPiece.record_id, func.min(TextPiece.id))
+            .join(Record, Record.id == TextPiece.record_id)
+            .where(scope, TextPiece.record_id.in_(left), held)
+            .group_by(TextPiece.record_id)
+        )
+        found.update((record_id, piece_id) for record_id, piece_id in session.execute(query))
+    return found
+
+
 def snippet_of(content: str, terms: Sequence[Term], *, component_id: str, title: str) -> Snippet:
-    """Returns the words around the first hit in a text, all hits among them marked."""
+    """Returns the run of a text where most of the terms stand together, hits marked."""
     words = list(words_of(content))
-    hits = _hits(words, terms)
-    first = min(hits, default=0)
+    begins = _begins(words, terms)
+    hits = {place for start, length, _ in begins for place in range(start, start + length)}
+    first = _densest(begins)
     start, end = max(0, first - WORDS_BEFORE), min(len(words), first + WORDS_AFTER)
     parts: list[tuple[str, bool]] = []
     place = start
@@ -94,14 +110,25 @@ def snippet_of(content: str, terms: Sequence[Term], *, component_id: str, title:
     )
 
 
-def _hits(words: Sequence[Word], terms: Sequence[Term]) -> set[int]:
-    """Returns the places of all words that are part of a hit."""
-    found: set[int] = set()
-    for place in range(len(words)):
-        for term in terms:
-            if term.begins_at(words, place):
-                found.update(range(place, place + len(term.words)))
-    return found
+def _begins(words: Sequence[Word], terms: Sequence[Term]) -> list[tuple[int, int, int]]:
+    """Returns where each hit begins, how many words it has, and which term it is, in order."""
+    return [
+        (place, len(term.words), number)
+        for place in range(len(words))
+        for number, term in enumerate(terms)
+        if term.begins_at(words, place)
+    ]
+
+
+def _densest(begins: Sequence[tuple[int, int, int]]) -> int:
+    """Returns the first place from which on most different terms stand within the words shown."""
+    best, most = 0, 0
+    for index, (start, _, _) in enumerate(begins):
+        near = begins[index : bisect_left(begins, (start + WORDS_AFTER, 0, 0))]
+        count = len({number for _, _, number in near})
+        if count > most:
+            best, most = start, count
+    return best
 
 
 def _plain(text: str) -> str:

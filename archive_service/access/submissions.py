@@ -1,15 +1,34 @@
 """Finding and listing submissions within the caller's scope, newest first."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from archive_service.access.pages import Cursor, Page, decode_cursor, page_size
 from archive_service.errors import NotFound
 from archive_service.identity.permissions import Permission, Principal, in_scope
 from archive_service.models import State, Submission
+
+MAX_CHOICES: Final = 100
+"""Agencies and fields offered as filters, those with most submissions first."""
+
+
+class Worst(StrEnum):
+    """The worst finding of a submission, as lists are filtered by it."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NONE = "none"
+
+
+_RANKS: Final[Mapping[Worst, int]] = MappingProxyType({Worst.ERROR: 2, Worst.WARNING: 1, Worst.NONE: 0})
+"""As the database keeps it, see `Submission.worst_severity`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +38,9 @@ class SubmissionQuery:
     states: tuple[State, ...] = ()
     dossier_code: str | None = None
     archiving_agency: str | None = None
+    field: str | None = None
+    """Field of the procedure (lĩnh vực), exactly as dossiers name it."""
+    worst: Worst | None = None
     cursor: str | None = None
     limit: int | None = None
 
@@ -30,15 +52,7 @@ def list_submissions(session: Session, query: SubmissionQuery, principal: Princi
         BadRequest: a malformed cursor.
     """
     limit = page_size(query.limit)
-    statement = select(Submission).where(
-        in_scope(principal, Permission.SUBMISSION_READ, Submission.archiving_agency, Submission.settling_agency)
-    )
-    if query.states:
-        statement = statement.where(Submission.state.in_(query.states))
-    if query.dossier_code:
-        statement = statement.where(Submission.dossier_code == query.dossier_code)
-    if query.archiving_agency:
-        statement = statement.where(Submission.archiving_agency == query.archiving_agency)
+    statement = select(Submission).where(*_filters(query, principal))
     cursor = decode_cursor(query.cursor)
     if cursor is not None:
         statement = statement.where(
@@ -70,11 +84,51 @@ def find_scoped_submission(
     return submission
 
 
-def count_by_state(session: Session, principal: Principal) -> dict[State, int]:
-    """Returns how many submissions stand in each state, within the principal's scope."""
+def count_by_state(session: Session, principal: Principal, query: SubmissionQuery | None = None) -> dict[State, int]:
+    """Returns how many submissions stand in each state, within the principal's scope; a query's states do not narrow it."""
+    everywhere = replace(query, states=()) if query else SubmissionQuery()
     statement = (
-        select(Submission.state, func.count())
-        .where(in_scope(principal, Permission.SUBMISSION_READ, Submission.archiving_agency, Submission.settling_agency))
-        .group_by(Submission.state)
+        select(Submission.state, func.count()).where(*_filters(everywhere, principal)).group_by(Submission.state)
     )
     return {state: count for state, count in session.execute(statement)}  # noqa: C416 - rows are not pairs to the type checker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What a list can be narrowed to, with how many submissions that leaves; each without regard to its own present choice."""
+
+    worst: Mapping[Worst, int]
+    agencies: Mapping[str, int]
+    fields: Mapping[str, int]
+
+
+def choices(session: Session, query: SubmissionQuery, principal: Principal) -> Choices:
+    """Returns what the list of a query can be narrowed to."""
+    worst = _counts(session, Submission.worst_severity, replace(query, worst=None), principal)
+    agencies = _counts(session, Submission.archiving_agency, replace(query, archiving_agency=None), principal)
+    fields = _counts(session, Submission.field, replace(query, field=None), principal)
+    return Choices(
+        worst={name: worst[rank] for name, rank in _RANKS.items() if rank in worst}, agencies=agencies, fields=fields
+    )
+
+
+def _counts(
+    session: Session, column: Any, query: SubmissionQuery, principal: Principal
+) -> dict[Any, int]:  # a column and its values
+    statement = select(column, func.count()).where(*_filters(query, principal), column.is_not(None)).group_by(column)
+    rows = session.execute(statement.order_by(func.count().desc(), column).limit(MAX_CHOICES))
+    return {value: count for value, count in rows}  # noqa: C416 - rows are not pairs to the type checker
+
+
+def _filters(query: SubmissionQuery, principal: Principal) -> list[ColumnElement[bool]]:
+    clauses = [in_scope(principal, Permission.SUBMISSION_READ, Submission.archiving_agency, Submission.settling_agency)]
+    if query.states:
+        clauses.append(Submission.state.in_(query.states))
+    if query.worst is not None:
+        clauses.append(Submission.worst_severity == _RANKS[query.worst])
+    exact = (
+        (Submission.dossier_code, query.dossier_code),
+        (Submission.archiving_agency, query.archiving_agency),
+        (Submission.field, query.field),
+    )
+    return [*clauses, *(column == value for column, value in exact if value)]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 
 from archive_service import clock
-from archive_service.access.submissions import SubmissionQuery, find_scoped_submission, list_submissions
+from archive_service.access.submissions import SubmissionQuery, Worst, find_scoped_submission, list_submissions
 from archive_service.api.dependencies import PrincipalDep, ServiceDep
 from archive_service.api.streams import body_chunks, whole_body
 from archive_service.digests import RunningDigest
@@ -235,14 +235,18 @@ def get_submissions(
     state: State | None = None,
     dossier_code: str | None = None,
     archiving_agency: str | None = None,
+    field: str | None = None,
+    worst: Worst | None = None,
     limit: int | None = None,
     cursor: str | None = None,
 ) -> dict[str, Any]:
-    """Lists submissions, last opened first."""
+    """Lists submissions, last opened first; `worst` is the severity of the worst finding: error, warning or none."""
     query = SubmissionQuery(
         states=(state,) if state else (),
         dossier_code=dossier_code,
         archiving_agency=archiving_agency,
+        field=field,
+        worst=worst,
         limit=limit,
         cursor=cursor,
     )

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from archive_service import clock
 from archive_service.access.records import RecordQuery, list_records
+from archive_service.access.submissions import count_by_state
 from archive_service.identity.permissions import Permission, Principal, in_scope
 from archive_service.jobs import queue
 from archive_service.models import JobState, Record, State, Submission
@@ -67,7 +68,7 @@ def get_home(request: Request, visitor: MemberDep) -> Response:
 def waiting_for(session: Session, principal: Principal) -> Waiting:
     """Returns what waits for this person."""
     reads = principal.may(Permission.SUBMISSION_READ)
-    counts = state_counts(session, principal) if reads else {}
+    counts = count_by_state(session, principal) if reads else {}
     return Waiting(
         bars=bars_of(counts) if reads else None,
         awaiting=counts.get(State.AWAITING_APPROVAL, 0),
@@ -77,16 +78,6 @@ def waiting_for(session: Session, principal: Principal) -> Waiting:
         unmatched=_unmatched(session, principal) if principal.may(Permission.RETENTION_READ) else None,
         parked=queue.count_jobs(session)[JobState.PARKED] if principal.may(Permission.JOB_READ) else None,
     )
-
-
-def state_counts(session: Session, principal: Principal) -> dict[State, int]:
-    """Returns how many submissions stand in each state, within the person's agencies."""
-    query = (
-        select(Submission.state, func.count())
-        .where(in_scope(principal, Permission.SUBMISSION_READ, Submission.archiving_agency, Submission.settling_agency))
-        .group_by(Submission.state)
-    )
-    return {state: count for state, count in session.execute(query)}  # noqa: C416 - rows are not tuples to a type checker
 
 
 def bars_of(counts: Mapping[State, int]) -> tuple[Bar, ...]:

@@ -1,10 +1,11 @@
 """The approval queue: submissions by state, their findings, and decisions on one or many at once."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import Response
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -12,6 +13,9 @@ from sqlalchemy.orm import Session
 from archive_service import clock, i18n
 from archive_service.access.submissions import (
     SubmissionQuery,
+    Worst,
+    choices,
+    count_by_state,
     find_scoped_submission,
     list_submissions,
 )
@@ -25,7 +29,6 @@ from archive_service.models import Component, Decision, SignatureVerdict, State,
 from archive_service.rules import retention
 from archive_service.transfer.decisions import DecisionKind, DecisionResult, decide_many
 from archive_service.web.flash import Flash, Tone, put_flash
-from archive_service.web.home import state_counts
 from archive_service.web.templating import render
 from archive_service.web.timeline import timeline
 from archive_service.web.visitors import MemberDep, MemberSenderDep, OnlookerDep, Visitor, local_path, see_other
@@ -53,20 +56,64 @@ TABS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueFilter:
+    """What the queue is narrowed to, as typed or chosen."""
+
+    code: str
+    worst: str
+    agency: str
+    field: str
+
+    @property
+    def narrows(self) -> bool:
+        """Whether anything but a code is chosen."""
+        return bool(self.worst or self.agency or self.field)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters of a page's address that say the same."""
+        values = {"code": self.code, "worst": self.worst, "agency": self.agency, "field": self.field}
+        return {name: value for name, value in values.items() if value}
+
+    def query(self, *states: State, cursor: str | None = None) -> SubmissionQuery:
+        """Returns the query for a page of it."""
+        return SubmissionQuery(
+            states=states,
+            dossier_code=self.code or None,
+            archiving_agency=self.agency or None,
+            field=self.field or None,
+            worst=Worst(self.worst) if self.worst in {worst.value for worst in Worst} else None,
+            cursor=cursor,
+            limit=PAGE,
+        )
+
+
+def queue_filter(
+    code: Annotated[str, Query(max_length=100)] = "",
+    worst: Annotated[str, Query(max_length=20)] = "",
+    agency: Annotated[str, Query(max_length=40)] = "",
+    field: Annotated[str, Query(max_length=1000)] = "",
+) -> QueueFilter:
+    """Returns what a request narrows the queue to."""
+    return QueueFilter(code=code.strip(), worst=worst, agency=agency.strip(), field=field.strip())
+
+
+FilterDep = Annotated[QueueFilter, Depends(queue_filter)]
+
+
 @router.get("/submissions")
 def get_queue(
     request: Request,
     visitor: MemberDep,
+    chosen: FilterDep,
     state: str = State.AWAITING_APPROVAL.value,
-    code: Annotated[str, Query(max_length=100)] = "",
     cursor: str | None = None,
 ) -> Response:
     """Shows submissions in one state, or all."""
     visitor.principal.require(Permission.SUBMISSION_READ)
     wanted = State(state) if state in {tab.value for tab in TABS} else None
-    query = SubmissionQuery(
-        states=(wanted,) if wanted else (), dossier_code=code.strip() or None, cursor=cursor, limit=PAGE
-    )
+    query = chosen.query(*([wanted] if wanted else []), cursor=cursor)
     with visitor.service.database.read() as session:
         page = list_submissions(session, query, visitor.principal)
         return render(
@@ -75,10 +122,11 @@ def get_queue(
             "queue.html",
             page=page,
             state=wanted.value if wanted else ALL_STATES,
-            code=code,
+            chosen=chosen,
+            choices=choices(session, query, visitor.principal),
             cursor=cursor,
             tabs=[tab.value for tab in TABS],
-            counts=_counts(session, visitor),
+            counts=_counts(session, visitor, query),
             verdicts=_verdict_counts(session, [row.id for row in page.items]),
             assignment=_assignment,
             may_decide=wanted in {None, State.AWAITING_APPROVAL}
@@ -86,8 +134,8 @@ def get_queue(
         )
 
 
-def _counts(session: Session, visitor: Visitor) -> dict[str, int]:
-    return {state.value: count for state, count in state_counts(session, visitor.principal).items()}
+def _counts(session: Session, visitor: Visitor, query: SubmissionQuery) -> dict[str, int]:
+    return {state.value: count for state, count in count_by_state(session, visitor.principal, query).items()}
 
 
 def _verdict_counts(session: Session, submission_ids: Sequence[UUID]) -> dict[UUID, dict[str, int]]:
@@ -108,7 +156,10 @@ def _assignment(value: dict[str, Any] | None) -> retention.RetentionAssignment |
 
 @router.get("/submissions/status")
 def get_status(
-    request: Request, visitor: OnlookerDep, row: Annotated[list[UUID] | None, Query(max_length=MAX_WATCHED)] = None
+    request: Request,
+    visitor: OnlookerDep,
+    chosen: FilterDep,
+    row: Annotated[list[UUID] | None, Query(max_length=MAX_WATCHED)] = None,
 ) -> Response:
     """Returns counts and the present states of rows on a page, to be swapped in without touching what is selected."""
     visitor.principal.require(Permission.SUBMISSION_READ)
@@ -118,7 +169,7 @@ def get_status(
     with visitor.service.database.read() as session:
         query = select(Submission.id, Submission.state).where(Submission.id.in_(row or []), scope)
         states = {submission_id: state.value for submission_id, state in session.execute(query)}
-        counts = _counts(session, visitor)
+        counts = _counts(session, visitor, chosen.query())
     return render(request, visitor, "queue_status.html", states=states, counts=counts, tabs=[tab.value for tab in TABS])
 
 

@@ -257,6 +257,14 @@ def test_a_hit_comes_with_the_words_around_it(archive: Archive, at: datetime) ->
     assert "<script>alert" not in page
 
 
+def test_the_words_shown_are_where_most_terms_stand_together(archive: Archive, at: datetime) -> None:
+    scattered = "giấy " + "khác " * 40 + "chứng " + "khác " * 40
+    _stored(archive, at, scattered + "đây là giấy chứng nhận đầu tiên " + "khác " * 3000)
+    answer = archive.call("GET", "records", role=RoleName.OFFICER, params={"text": "giay chung nhan"}).json()
+    parts = answer["items"][0]["snippet"]["parts"]
+    assert [part["text"] for part in parts if part["hit"]] == ["giấy chứng nhận"]
+
+
 def test_the_box_on_the_page_finds_by_name_and_by_content_together(archive: Archive, at: datetime) -> None:
     named = _stored(archive, at, "nội dung", title="Hồ sơ đăng ký kết hôn")
     held = _stored(archive, at, "đơn đăng ký nuôi con nuôi", title="Khác")
