@@ -11,22 +11,22 @@ A finding of severity error rejects; the sender gets every reason at once (R016)
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, insert, update
+from sqlalchemy import JSON, Table, bindparam, insert, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from archive_service.audit import software
 from archive_service.clock import civil_date
-from archive_service.dossier import DOSSIER_FILE_NAME, Component
-from archive_service.errors import ConfigurationInvalid
+from archive_service.dossier import DOSSIER_FILE_NAME, Component, Dossier
+from archive_service.errors import ConfigurationInvalid, NotFound
 from archive_service.findings import Finding, Severity, rejects
 from archive_service.followup import enqueue
 from archive_service.formats import virus
@@ -36,11 +36,12 @@ from archive_service.ingest.evidence import MATERIAL_FILE_NAME, dump_material, k
 from archive_service.ingest.findings import finding_rows
 from archive_service.ingest.packages import unpack
 from archive_service.ingest.policies import CheckPolicies, load_policies
-from archive_service.ingest.submissions import PushedDossier, find_submission, read_dossier
-from archive_service.ingest.uploads import staged_name
-from archive_service.lifecycle import locked_submission, transition
+from archive_service.ingest.submissions import accepted_dossier
+from archive_service.ingest.uploads import staged_folder, staged_name
+from archive_service.lifecycle import lock_submission, transition
 from archive_service.models import Component as ComponentRow
-from archive_service.models import JobKind, SignatureVerdict, State, SubmissionFinding
+from archive_service.models import JobKind, SignatureVerdict, State, Submission, SubmissionFinding
+from archive_service.models.base import Base
 from archive_service.rules import retention
 from archive_service.rules.codes import check_codes
 from archive_service.rules.completeness import check_completeness
@@ -53,6 +54,10 @@ SIGNATURES_AHEAD: Final = 64
 """Most signature checks begun and not yet taken in: enough to keep the processes busy, flat for any number of files."""
 ROWS_TOGETHER: Final = 1000
 """Rows of one statement: of 20,000 components only so many exist a second time as parameters."""
+
+
+def _table(model: type[Base]) -> Table:
+    return cast("Table", model.__table__)
 
 
 class Checkers(Protocol):
@@ -76,7 +81,8 @@ class _Result:
     findings: list[Finding] = field(default_factory=list)
     signature_findings: list[Finding] = field(default_factory=list)
     """Apart until the end, so that the order told does not depend on how far ahead formats are."""
-    formats: dict[str, FormatReport] = field(default_factory=dict)
+    facts: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of what the formats are; of a large dossier they are written as they come."""
     signatures: dict[str, SignatureCheck] = field(default_factory=dict)
     retention: dict[str, Any] | None = None
 
@@ -98,35 +104,37 @@ def check_submission(
         at: Now; also the time signatures are judged at.
         progress: Told components done and to do.
     """
-    with service.database.read() as session:
-        submission = find_submission(session, submission_id)
+    with service.database.read_columns() as connection:
+        submission = connection.execute(_STANDING, {"submission": submission_id}).one_or_none()
+    if submission is None:
+        raise NotFound(f"submission {submission_id} not found")
     if submission.state is not State.CHECKING:
         return
     policies = load_policies(service.settings, on=civil_date(at))
     result = _Result()
-    pushed = _dossier(service, submission_id, submission.form, result)
-    if pushed is not None:
-        _check_description(pushed, policies, result, at=at)
-        _check_files(service, submission_id, pushed, policies, checkers, result, at=at, progress=progress)
-    material = dump_material(kept_material(result.signatures, policies.trust))
-    service.staging.receive(submission_id, MATERIAL_FILE_NAME, [material], limit_bytes=len(material))
+    dossier = _dossier(service, submission_id, submission.form, result)
+    if dossier is not None:
+        _check_description(dossier, policies, result, at=at)
+        _check_files(service, submission_id, dossier, policies, checkers, result, at=at, progress=progress)
+    if result.signatures:
+        material = dump_material(kept_material(result.signatures, policies.trust))
+        service.staging.receive(submission_id, MATERIAL_FILE_NAME, [material], limit_bytes=len(material))
     with service.database.write() as session:
         _write(session, submission_id, result, policies, at=at)
 
 
-def _dossier(service: Service, submission_id: UUID, form: str, result: _Result) -> PushedDossier | None:
-    if form == "package":
-        unpacked = unpack(service, submission_id)
-        result.findings += unpacked.findings
-        pushed = unpacked.pushed
-    else:
-        pushed = read_dossier(service.staging.path(submission_id, DOSSIER_FILE_NAME).read_bytes())
-    # The models say it all; of 20,000 components the JSON beside them would be the larger half.
-    return replace(pushed, content=b"", value=None) if pushed else None
+_STANDING: Final = select(Submission.state, Submission.form).where(Submission.id == bindparam("submission"))
 
 
-def _check_description(pushed: PushedDossier, policies: CheckPolicies, result: _Result, *, at: datetime) -> None:
-    dossier = pushed.dossier
+def _dossier(service: Service, submission_id: UUID, form: str, result: _Result) -> Dossier | None:
+    if form != "package":
+        return accepted_dossier(service.staging.path(submission_id, DOSSIER_FILE_NAME).read_bytes())
+    unpacked = unpack(service, submission_id)
+    result.findings += unpacked.findings
+    return unpacked.pushed.dossier if unpacked.pushed else None
+
+
+def _check_description(dossier: Dossier, policies: CheckPolicies, result: _Result, *, at: datetime) -> None:
     result.findings += check_codes(dossier, at=at, profile=policies.codes)
     result.findings += check_completeness(dossier, policies.completeness)
     assignment = retention.assign(policies.retention, dossier)
@@ -137,7 +145,7 @@ def _check_description(pushed: PushedDossier, policies: CheckPolicies, result: _
 def _check_files(
     service: Service,
     submission_id: UUID,
-    pushed: PushedDossier,
+    dossier: Dossier,
     policies: CheckPolicies,
     checkers: Checkers,
     result: _Result,
@@ -145,9 +153,10 @@ def _check_files(
     at: datetime,
     progress: Callable[[int, int], None],
 ) -> None:
-    components = pushed.dossier.components
+    components = dossier.components
+    folder = staged_folder(service.staging, submission_id)
     paths = {
-        component.path: service.staging.path(submission_id, staged_name(ordinal))
+        component.path: Path(f"{folder}/{staged_name(ordinal)}")
         for ordinal, component in enumerate(components, start=1)
     }
     near = neighbours(paths)
@@ -160,8 +169,10 @@ def _check_files(
         if not path.exists():
             continue  # unpacking said why
         report = checkers.check_format(path, component, policies)
-        result.formats[component.id] = report
         result.findings += report.findings
+        result.facts.append(_fact_row(submission_id, done, report))
+        if len(result.facts) == ROWS_TOGETHER:
+            _write_facts(service, result)
         if service.settings.clamd:
             scanned = virus.scan(path, service.settings.clamd, scan_limits(service.settings))
             result.findings += virus.findings(scanned, component.id)
@@ -187,75 +198,83 @@ def _take_signatures(
 
 
 def _write(session: Session, submission_id: UUID, result: _Result, policies: CheckPolicies, *, at: datetime) -> None:
-    submission = locked_submission(session, submission_id)
+    submission = lock_submission(session, submission_id)
     if submission.state is not State.CHECKING:
         return
-    _replace_rows(session, submission_id, result)
     findings = result.findings
-    submission.checked_at = at
-    submission.policies = policies.pinned()
-    submission.retention = result.retention
-    submission.error_count = sum(finding.severity is Severity.ERROR for finding in findings)
-    submission.warning_count = sum(finding.severity is Severity.WARNING for finding in findings)
     refused = rejects(findings)
     if not refused and result.retention is None:
         raise ConfigurationInvalid(f"submission {submission_id} has neither an error nor a retention assignment")
+    checked = {
+        "policies": policies.pinned(),
+        "error_count": sum(finding.severity is Severity.ERROR for finding in findings),
+        "warning_count": sum(finding.severity is Severity.WARNING for finding in findings),
+    }
+    connection = session.connection()
+    connection.execute(_CHECKED, {"b_submission": submission_id, "retention": result.retention, **checked})
+    # Nothing leads back to CHECKING, so there are no rows of an earlier check.
+    for statement, rows in (
+        (_ADD_FINDINGS, finding_rows(submission_id, findings)),
+        (_ADD_VERDICTS, _verdict_rows(submission_id, result.signatures)),
+        (_FACTS, result.facts),
+    ):
+        for start in range(0, len(rows), ROWS_TOGETHER):
+            connection.execute(statement, rows[start : start + ROWS_TOGETHER])
     detail = {
-        "errors": submission.error_count,
-        "warnings": submission.warning_count,
+        "errors": checked["error_count"],
+        "warnings": checked["warning_count"],
         "codes": sorted({finding.code for finding in findings}),
         "signatures": _verdict_counts(result),
-        "policies": submission.policies,
+        "policies": checked["policies"],
     }
     transition(
         session, submission, State.REJECTED if refused else State.AWAITING_APPROVAL, agent=_AGENT, at=at, detail=detail
     )
     if refused:
-        submission.decided_at = at
         enqueue(session, JobKind.DISCARD_STAGING, submission_id, at=at)
 
 
-def _replace_rows(session: Session, submission_id: UUID, result: _Result) -> None:
-    for table in (SubmissionFinding, SignatureVerdict):
-        session.execute(delete(table).where(table.submission_id == submission_id))
-    findings = finding_rows(submission_id, result.findings)
-    if findings:
-        session.execute(insert(SubmissionFinding), findings)
-    verdicts = _verdict_rows(submission_id, result.signatures)
-    if verdicts:
-        session.execute(insert(SignatureVerdict), verdicts)
-    facts = _fact_rows(submission_id, result.formats)
-    while batch := list(islice(facts, ROWS_TOGETHER)):
-        session.connection().execute(_FACTS, batch)
-
-
-_FACTS: Final = (
-    update(ComponentRow)
-    .where(
-        ComponentRow.__table__.c.submission_id == bindparam("b_submission"),
-        ComponentRow.__table__.c.component_id == bindparam("b_component"),
-    )
+_NULLABLE_JSON: Final = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+_CHECKED: Final = (
+    update(_table(Submission))
+    .where(_table(Submission).c.id == bindparam("b_submission"))
     .values(
-        mime=bindparam("b_mime"),
-        puid=bindparam("b_puid"),
-        format_name=bindparam("b_format_name"),
-        format_version=bindparam("b_format_version"),
-        facts=bindparam("b_facts"),
+        policies=bindparam("policies"),
+        retention=bindparam("retention", type_=_NULLABLE_JSON),
+        error_count=bindparam("error_count"),
+        warning_count=bindparam("warning_count"),
     )
+)
+_ADD_FINDINGS: Final = insert(_table(SubmissionFinding)).inline()
+_ADD_VERDICTS: Final = insert(_table(SignatureVerdict)).inline()
+_FACTS: Final = (
+    update(_table(ComponentRow))
+    .where(
+        _table(ComponentRow).c.submission_id == bindparam("b_submission"),
+        _table(ComponentRow).c.ordinal == bindparam("b_ordinal"),
+    )
+    .values({name: bindparam(name) for name in ("mime", "puid", "format_name", "format_version", "facts")})
 )
 
 
-def _fact_rows(submission_id: UUID, formats: Mapping[str, FormatReport]) -> Iterator[dict[str, Any]]:
-    for component_id, report in formats.items():
-        yield {
-            "b_submission": submission_id,
-            "b_component": component_id,
-            "b_mime": report.identification.mime[:200],
-            "b_puid": report.identification.puid,
-            "b_format_name": (report.identification.format_name or "")[:300],
-            "b_format_version": (report.identification.format_version or "")[:60] or None,
-            "b_facts": {**report.facts, "checked": list(report.checked), "not_checked": list(report.not_checked)},
-        }
+def _fact_row(submission_id: UUID, ordinal: int, report: FormatReport) -> dict[str, Any]:
+    found = report.identification
+    return {
+        "b_submission": submission_id,
+        "b_ordinal": ordinal,
+        "mime": found.mime[:200],
+        "puid": found.puid,
+        "format_name": (found.format_name or "")[:300],
+        "format_version": (found.format_version or "")[:60] or None,
+        "facts": {**report.facts, "checked": list(report.checked), "not_checked": list(report.not_checked)},
+    }
+
+
+def _write_facts(service: Service, result: _Result) -> None:
+    """Writes what has been found of formats so far; a check that is done again writes the same."""
+    with service.database.write() as session:
+        session.connection().execute(_FACTS, result.facts)
+    result.facts.clear()
 
 
 def _verdict_rows(submission_id: UUID, checks: Mapping[str, SignatureCheck]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ The identity of a content is the digest of the canonical dossier.json, which nam
 partial unique indexes allow one unfinished push and one NEW push per code and archive.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,6 +112,18 @@ def read_dossier(content: bytes) -> PushedDossier:
     if problems:
         raise DossierInvalid(problems)
     return PushedDossier(content=content, value=value, dossier=dossier, digest=content_digest(value))
+
+
+def accepted_dossier(content: bytes) -> Dossier:
+    """Returns the dossier of a dossier.json that `read_dossier` accepted when it came in: read, not judged again.
+
+    Raises:
+        DossierInvalid: it is not the one that was accepted.
+    """
+    dossier, findings = parse_dossier(json.loads(content.decode("utf-8-sig")))
+    if dossier is None:
+        raise DossierInvalid(findings)
+    return dossier
 
 
 def _repeated_ids(dossier: Dossier) -> list[Finding]:

@@ -4,7 +4,6 @@ Every time and id comes from rows that no longer change (the decision's time is 
 the same bytes (DESIGN D4 and section 6).
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,12 +14,12 @@ from sqlalchemy.orm import Session
 
 from archive_service import __version__
 from archive_service.digests import sha256
-from archive_service.dossier import DOSSIER_FILE_NAME, Dossier, parse_dossier
+from archive_service.dossier import DOSSIER_FILE_NAME, Dossier
 from archive_service.errors import NotFound
 from archive_service.ids import derived_id, record_id
 from archive_service.ingest.evidence import MATERIAL_FILE_NAME, load_material
 from archive_service.ingest.findings import stored_findings
-from archive_service.ingest.submissions import DossierInvalid
+from archive_service.ingest.submissions import accepted_dossier
 from archive_service.ingest.uploads import staged_name
 from archive_service.models import Aip, Component, Event, EventType, SignatureVerdict, State, Submission
 from archive_service.packaging.content import AgentType, AipContent, PackagedFile, PremisAgent, PremisEvent
@@ -97,7 +96,7 @@ def aip_content(session: Session, staging: StagingArea, submission_id: UUID, set
         return None
     folder = staging.path(submission_id, DOSSIER_FILE_NAME).parent
     dossier_json = (folder / DOSSIER_FILE_NAME).read_bytes()
-    dossier = _accepted(dossier_json)
+    dossier = accepted_dossier(dossier_json)
     reports = _signature_reports(connection, submission_id)
     version, previous = _version(connection, dossier)
     events, agents = _history(connection, submission_id)
@@ -111,7 +110,7 @@ def aip_content(session: Session, staging: StagingArea, submission_id: UUID, set
         files=_files(connection, folder, submission_id, dossier, reports),
         findings=[finding.as_json() for finding in stored_findings(session, submission_id)],
         signature_reports=reports,
-        validation_material=load_material(folder / MATERIAL_FILE_NAME),
+        validation_material=load_material(folder / MATERIAL_FILE_NAME) if reports else {},
         retention=submission.retention or {},
         intake=_intake(submission),
         events=events,
@@ -120,18 +119,6 @@ def aip_content(session: Session, staging: StagingArea, submission_id: UUID, set
         software_version=__version__,
         csip_version=settings.csip_version,
     )
-
-
-def _accepted(dossier_json: bytes) -> Dossier:
-    """Returns the dossier of a dossier.json that `read_dossier` accepted when it came in.
-
-    Raises:
-        DossierInvalid: it is not the one that was accepted.
-    """
-    dossier, findings = parse_dossier(json.loads(dossier_json.decode("utf-8-sig")))
-    if dossier is None:
-        raise DossierInvalid(findings)
-    return dossier
 
 
 def _version(connection: Connection, dossier: Dossier) -> tuple[int, str | None]:
