@@ -14,9 +14,9 @@ from archive_service.errors import ArchiveError, BadRequest, ConfigurationInvali
 EXIT_CODES: Final = ((BadRequest, 2), (ConfigurationInvalid, 3), (NotFound, 4), (Conflict, 5), (StoreUnavailable, 6))
 """Exit code by error class; 1 is for findings that reject and for everything else."""
 
-MODULES: Final = ("demo", "serving", "people", "checking", "offline", "push", "operations", "preservation", "backup", "trust", "searching")
+MODULES: Final = ("demo", "serving", "people", "checking", "offline", "verifying", "push", "operations", "preservation", "backup", "trust", "searching")
 """Modules of this package with commands, in the order in which help lists them."""
-ALONE: Final = {"check": "checking", "package": "offline", "verify": "offline"}
+ALONE: Final = {"check": "checking", "package": "offline", "verify": "verifying"}
 """Commands that are called once per file by scripts, and their module: only that is imported for them, because all together cost
 seconds. Worker processes, too, import this package anew and no command with it."""
 

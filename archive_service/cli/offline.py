@@ -1,19 +1,15 @@
-"""Commands that need no server and no database: build a package, verify a package."""
+"""Building a package without a server and without a database; verifying one is in `verifying`."""
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from archive_service import __version__
-from archive_service.cli.checking import AtOption, JsonOption, TrustOption, moment_of, policies_of, worker_count
+from archive_service.cli.checking import AtOption, TrustOption, moment_of, policies_of, worker_count
 from archive_service.clock import civil_date
 from archive_service.digests import sha256
 from archive_service.dossier import Component, Dossier
@@ -22,24 +18,20 @@ from archive_service.findings import rejects
 from archive_service.ids import derived_id
 from archive_service.ingest.evidence import kept_material
 from archive_service.ingest.files import FileChecks, FilePolicies, FileResult, FileToCheck
-from archive_service.ingest.policies import CheckPolicies, load_policies, load_trust
+from archive_service.ingest.policies import CheckPolicies, load_policies
 from archive_service.packaging.aip import build_aip
 from archive_service.packaging.content import AgentType, AipContent, CsipVersion, PackagedFile, PremisAgent, PremisEvent
 from archive_service.packaging.dossier_zip import open_dossier_folder
-from archive_service.packaging.verify import verify_aip
 from archive_service.rules import retention
 from archive_service.rules.codes import check_codes
 from archive_service.rules.completeness import check_completeness
 from archive_service.settings import Settings, load_settings
-from archive_service.signatures.pool import SignaturePool
 from archive_service.storage.durable import durable_file
-from archive_service.transfer.signatures_again import signatures_again
 
 
 def add_commands(app: typer.Typer) -> None:
     """Adds this module's commands."""
     app.command()(package)
-    app.command()(verify)
 
 
 def package(
@@ -153,26 +145,3 @@ def _packaged(
         format_version=found.format_version,
         signatures=tuple(reports.get(component.id, ())),
     )
-
-
-def verify(
-    package_file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Tệp AIP / AIP ZIP.")],
-    trust: TrustOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Kiểm tra lại mọi thứ trong một AIP, không cần máy chủ / re-derive everything in an AIP, without a server."""
-    settings = load_settings()
-    anchors = load_trust(trust) if trust else None
-    with SignaturePool(worker_count(), time_limit_s=settings.signature_time_limit_s) as pool:
-        extra = partial(signatures_again, trust=anchors, pool=pool)
-        report = verify_aip(package_file, extra_checks=[extra])
-    if as_json:
-        sys.stdout.write(json.dumps(report.as_json(), ensure_ascii=False) + "\n")
-    else:
-        console = Console(highlight=False, soft_wrap=True)
-        for result in report.checks:
-            console.print(f"{result.outcome.value:<14} {result.name}", markup=False)
-            for reason in result.reasons[:20]:
-                console.print(f"    {reason}", markup=False)
-        console.print(f"{report.outcome.value}  {package_file}", markup=False)
-    raise typer.Exit(0 if report.outcome.value == "PASSED" else 1)

@@ -19,8 +19,9 @@ from archive_service.digests import Digest, digest_stream
 from archive_service.evidence.algorithms import AlgorithmPolicy, load_algorithm_policy
 from archive_service.evidence.checkpoint import NoteKey
 from archive_service.evidence.checks import Indication, Verification
-from archive_service.evidence.errors import LogProofInvalid
-from archive_service.evidence.evidence_record_verify import read_data_object, verify_evidence_record
+from archive_service.evidence.errors import EvidenceRecordInvalid, LogProofInvalid
+from archive_service.evidence.ers_asn1 import parse_evidence_record
+from archive_service.evidence.evidence_record_verify import DataObject, read_data_object, verify_evidence_record
 from archive_service.evidence.leaves import parse_log_proof, verify_log_proof
 from archive_service.packaging.verify import CheckResult, Outcome
 
@@ -47,13 +48,25 @@ class EvidenceTrust:
     """Until when algorithms hold; default the profile's."""
 
 
-def verify_evidence(aip: Path, bundle: Path, trust: EvidenceTrust, *, language: str = "vi") -> list[CheckResult]:
-    """Returns the checks `evidence_bundle`, `log_inclusion` and `evidence_record`; damaged input never raises."""
+def verify_evidence(
+    aip: Path, bundle: Path, trust: EvidenceTrust, *, language: str = "vi", digest: Digest | None = None
+) -> list[CheckResult]:
+    """Returns the checks `evidence_bundle`, `log_inclusion` and `evidence_record`; damaged input never raises.
+
+    Args:
+        aip: The package.
+        bundle: Its evidence file.
+        trust: What the verifier trusts.
+        language: Of the reasons: `vi`, `en` or `vi / en` for both.
+        digest: SHA-256 of the package where it was hashed already, so that it is not read again.
+    """
     try:
         with bundle.open("rb") as source:
             content = source.read(MAX_BUNDLE_BYTES + 1)
-        with aip.open("rb") as source:
-            digest, size_bytes = digest_stream(source)
+        if digest is None:
+            with aip.open("rb") as source:
+                digest, _ = digest_stream(source)
+        size_bytes = aip.stat().st_size
     except OSError as exc:
         return [_result("evidence_bundle", Outcome.INDETERMINATE, [f"cannot be read: {exc.strerror}"])]
     value, problem = _bundle(content, digest)
@@ -63,7 +76,7 @@ def verify_evidence(aip: Path, bundle: Path, trust: EvidenceTrust, *, language: 
     return [
         CheckResult(name="evidence_bundle", outcome=Outcome.PASSED, detail={"size_bytes": size_bytes}),
         _log_inclusion(value, digest, trust, language),
-        _evidence_record(aip, value, trust, language),
+        _evidence_record(aip, value, digest, trust, language),
     ]
 
 
@@ -94,7 +107,9 @@ def _log_inclusion(value: dict[str, Any], digest: Digest, trust: EvidenceTrust, 
     return _of("log_inclusion", verify_log_proof(proof, trust.keys, expected=[digest]), detail, language)
 
 
-def _evidence_record(aip: Path, value: dict[str, Any], trust: EvidenceTrust, language: str) -> CheckResult:
+def _evidence_record(
+    aip: Path, value: dict[str, Any], digest: Digest, trust: EvidenceTrust, language: str
+) -> CheckResult:
     text = value.get("evidence_record")
     if text is None:
         return _not_checked("evidence_record", f"no time-stamp: {value.get('timestamp_problem') or 'none was given'}")
@@ -102,8 +117,7 @@ def _evidence_record(aip: Path, value: dict[str, Any], trust: EvidenceTrust, lan
         record = b64decode(text, validate=True)
     except (ValueError, TypeError):
         return _result("evidence_record", Outcome.FAILED, ["it is not base64"])
-    with aip.open("rb") as source:
-        thing = read_data_object(aip.name, source, ("sha256", "sha384", "sha512"))
+    thing = _data_object(aip, record, digest)
     verified = verify_evidence_record(
         record, [thing], at=trust.at, anchors=trust.anchors, policy=trust.policy or load_algorithm_policy()
     )
@@ -115,8 +129,21 @@ def _evidence_record(aip: Path, value: dict[str, Any], trust: EvidenceTrust, lan
     return _of("evidence_record", verified, detail, language)
 
 
+def _data_object(aip: Path, record: bytes, digest: Digest) -> DataObject:
+    """Returns the package by the digests its record needs; read again only for others than SHA-256."""
+    try:
+        names = parse_evidence_record(record).hash_names
+    except EvidenceRecordInvalid:
+        names = ()
+    if set(names) <= {"sha256"}:
+        return DataObject(name=aip.name, digests={"sha256": digest.raw})
+    with aip.open("rb") as source:
+        return read_data_object(aip.name, source, names)
+
+
 def _of(name: str, verified: Verification, detail: dict[str, Any], language: str) -> CheckResult:
-    reasons = [reason.message(language) for reason in verified.reasons]
+    languages = language.split(" / ")
+    reasons = [" / ".join(reason.message(item) for item in languages) for reason in verified.reasons]
     return CheckResult(name=name, outcome=_OUTCOMES[verified.indication], reasons=reasons, detail=detail)
 
 
