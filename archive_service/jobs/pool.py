@@ -31,6 +31,9 @@ RESTART_MAX_S: Final = 60.0
 HEALTHY_AFTER_S: Final = 60.0
 """A worker that lived this long starts again at once when it dies."""
 _LOOK_EVERY_S: Final = 0.5
+_ASKED_TO_STOP: Final = frozenset({0, -signal.SIGTERM, -signal.SIGINT})
+"""Exit codes of a worker that was told to stop; by signal when it had not yet got so far as to catch it. With a signal to the whole
+process group the workers end before the group's parent says so: that is no fault to report."""
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +134,10 @@ class WorkerGroup:
             slot.pause_s = RESTART_FIRST_S if healthy else slot.pause_s
             slot.start_at_s = now_s + slot.pause_s
             text = "worker process %s ended with %s; a new one starts in %.0f s"
-            logger.error(text, slot.process.pid, slot.process.exitcode, slot.pause_s)
+            asked = slot.process.exitcode in _ASKED_TO_STOP
+            logger.log(
+                logging.INFO if asked else logging.ERROR, text, slot.process.pid, slot.process.exitcode, slot.pause_s
+            )
             slot.pause_s = min(slot.pause_s * 2, RESTART_MAX_S)
             slot.process = None
         elif slot.process is None and now_s >= slot.start_at_s and not self._stopping.is_set():
