@@ -232,6 +232,31 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "warning": N_("Có cảnh báo"),
             "none": N_("Không có vấn đề"),
         },
+        "incident_found": {
+            "DAMAGED": N_("Hỏng"),
+            "MISSING": N_("Mất"),
+            "UNREADABLE": N_("Không đọc được nhiều lần"),
+        },
+        "incident_status": {
+            "OPEN": N_("Đang xử lý"),
+            "REPAIRED": N_("Đã sửa"),
+            "RECOVERED": N_("Tự hết"),
+            "NO_GOOD_COPY": N_("Không còn bản nào tốt"),
+            "REFUSED": N_("Nơi lưu không cho sửa"),
+        },
+        "location_state": {
+            "FILLING": N_("Đang được chuyển vào"),
+            "ACTIVE": N_("Đang dùng"),
+            "RETIRING": N_("Đang chuyển đi"),
+            "RETIRED": N_("Thôi dùng, còn giữ"),
+            "EMPTIED": N_("Đã dọn sạch"),
+        },
+        "run_end": {
+            "all-read": N_("đã đọc hết"),
+            "budget": N_("hết hạn mức đọc"),
+            "time": N_("hết giờ"),
+            "location-silent": N_("nơi lưu không trả lời"),
+        },
         "text_status": {
             "EXTRACTED": N_("tìm được theo nội dung"),
             "NO_TEXT": N_("không có lớp văn bản"),

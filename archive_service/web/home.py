@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from archive_service import clock
 from archive_service.access.records import RecordQuery, list_records
+from archive_service.access.storage_overview import count_open_incidents
 from archive_service.access.submissions import count_by_state
 from archive_service.identity.permissions import Permission, Principal, in_scope
 from archive_service.jobs import queue
@@ -56,6 +57,7 @@ class Waiting:
     due_soon: int | None
     unmatched: int | None
     parked: int | None
+    incidents: int | None
 
 
 @router.get("/")
@@ -77,6 +79,7 @@ def waiting_for(session: Session, principal: Principal) -> Waiting:
         due_soon=_due_soon(session, principal) if principal.may(Permission.RETENTION_READ) else None,
         unmatched=_unmatched(session, principal) if principal.may(Permission.RETENTION_READ) else None,
         parked=queue.count_jobs(session)[JobState.PARKED] if principal.may(Permission.JOB_READ) else None,
+        incidents=count_open_incidents(session) if principal.may(Permission.JOB_READ) else None,
     )
 
 

@@ -12,6 +12,7 @@ from archive_service.web import (
     queue,
     record_pages,
     session_pages,
+    storage_pages,
     trust_pages,
 )
 from archive_service.web.failures import add_error_pages
@@ -24,6 +25,16 @@ def add_pages(app: FastAPI, headers: Mapping[str, str]) -> None:
         app: The application.
         headers: Security headers that every answer carries.
     """
-    for module in (assets, session_pages, home, queue, record_pages, copy_pages, operation_pages, trust_pages):
+    for module in (
+        assets,
+        session_pages,
+        home,
+        queue,
+        record_pages,
+        copy_pages,
+        operation_pages,
+        storage_pages,
+        trust_pages,
+    ):
         app.include_router(module.router)
     add_error_pages(app, headers)
