@@ -1,7 +1,8 @@
 """Rebuild: from any one location into an empty database of either kind, equal by the state hash; what cannot be had is said."""
 
 import json
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from archive_service import clock
 from archive_service.application import create_app
 from archive_service.db import Database
 from archive_service.errors import Conflict, StoreUnavailable
+from archive_service.evidence.algorithms import load_algorithm_policy
 from archive_service.evidence.local_tsa import create_local_tsa
 from archive_service.models import Aip, AipCopy, Event, EventType, Record, RoleName
 from archive_service.preservation import rebuild as rebuilding
@@ -20,6 +22,7 @@ from archive_service.preservation.fixity import FixityPlan, check_location
 from archive_service.preservation.log_keys import known_keys
 from archive_service.preservation.log_storage import LogRolledBack
 from archive_service.preservation.rebuild import RebuildReport, rebuild
+from archive_service.preservation.renewal import renew_evidence
 from archive_service.preservation.repair import repair_aip
 from archive_service.preservation.seal import seal_log, verify_history
 from archive_service.preservation.statehash import state_hash, table_hashes
@@ -28,6 +31,7 @@ from archive_service.samples.small import minimal_dossier
 from archive_service.service import Service
 from tests.pipeline import Archive
 from tests.preservation.test_fixity import flip, stored_file
+from tests.preservation.test_object_copies import add_rendition
 from tests.unit.evidence.tsa_server import TsaServer
 
 
@@ -48,7 +52,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 
 def a_life(archive: Archive, dossiers: Path) -> list[str]:
-    """Everything a record can go through by now, sealed in two seals, the second time-stamped."""
+    """Everything a record can go through by now, sealed in three seals, the second time-stamped, its evidence renewed in the third."""
     service = archive.service
     ids = [archive.archive(minimal_dossier(dossiers, code=f"000.00.16.H56-250314-000{n}").folder) for n in range(2)]
     supplement = minimal_dossier(
@@ -70,6 +74,7 @@ def a_life(archive: Archive, dossiers: Path) -> list[str]:
         if number:
             path = f"copies/{issued.json()['id']}/cancel"
             assert archive.call("POST", path, role=RoleName.COPY_OFFICER, json={"reason": "in nhầm"}).status_code == 200
+    add_rendition(service, ids[1])
     flip(stored_file(service, ids[1]))
     check_location(service, "kho-1", FixityPlan(), at=clock.unique_now())
     with service.database.read() as session:
@@ -79,7 +84,12 @@ def a_life(archive: Archive, dossiers: Path) -> list[str]:
     at = clock.now()
     with TsaServer(create_local_tsa(valid_from=at), at).running() as tsa:
         settings = service.settings.model_copy(update={"tsa_url": tsa.url})
-        seal_log(Service(settings=settings, database=service.database), at=clock.unique_now())
+        stamping = Service(settings=settings, database=service.database)
+        seal_log(stamping, at=clock.unique_now())
+        policy = load_algorithm_policy()
+        soon = {**policy.digests, "sha256": (at + timedelta(days=90)).date()}
+        assert renew_evidence(stamping, at=at, policy=replace(policy, digests=soon))
+    seal_log(service, at=clock.unique_now())
     return ids
 
 
@@ -97,7 +107,7 @@ def test_a_rebuilt_database_has_the_same_state(archive: Archive, dossiers: Path,
     with empty.read() as session:
         assert table_hashes(session, up_to_seq=report.last_seq) == tables
     assert report.state_hash == before
-    assert (report.complete, report.unsealed, report.aips, report.seals) == (True, [], 3, 2)
+    assert (report.complete, report.unsealed, report.aips, report.seals) == (True, [], 3, 3)
     rebuilt = Service(settings=archive.service.settings, database=empty)
     assert verify_history(rebuilt) > 0
     _goes_on(rebuilt, archive, ids, dossiers)
@@ -112,13 +122,13 @@ def _goes_on(rebuilt: Service, archive: Archive, ids: list[str], dossiers: Path)
         assert served.call("GET", f"records/{ids[0]}", role=RoleName.OFFICER).json()["aips"][1]["version"] in {1, 2}
         assert served.call("GET", f"records/{ids[0]}/aip", role=RoleName.ARCHIVIST).status_code == 200
         for location in ("kho-1", "kho-2"):
-            assert check_location(rebuilt, location, FixityPlan(), at=clock.unique_now()).intact == 3
+            assert check_location(rebuilt, location, FixityPlan(), at=clock.unique_now()).intact == 6
         served.archive(minimal_dossier(dossiers, code="000.00.16.H56-250314-0009").folder)
         (made,) = seal_log(rebuilt, at=clock.unique_now())
-        assert made.ordinal == 3
+        assert made.ordinal == 4
         with rebuilt.database.read() as session:
             assert session.scalars(select(AipCopy.state).distinct()).all() == ["INTACT"]
-    with pytest.raises(LogRolledBack, match="seal 3"):
+    with pytest.raises(LogRolledBack, match="seal 4"):
         seal_log(archive.service, at=clock.unique_now())
 
 

@@ -217,7 +217,7 @@ def test_no_authority_answers_and_it_is_said_louder_as_time_goes_by(archive: Arc
     service = Service(settings=settings, database=archive.service.database)
     end = now - timedelta(days=1) + 2 * YEAR
     for days, expected in ((170, 1), (160, 1), (50, 2), (10, 3), (5, 3), (-1, 4)):
-        with pytest.raises(RenewalDelayed, match="127.0.0.1:2"):
+        with pytest.raises(RenewalDelayed, match=r"127\.0\.0\.1:2"):
             renew_evidence(service, at=end - timedelta(days=days))
         assert len(events(service, EventType.EVIDENCE_RENEWAL_DELAYED)) == expected, days
     levels = [event.detail["urgency"] for event in events(service, EventType.EVIDENCE_RENEWAL_DELAYED)]
