@@ -252,22 +252,36 @@ def _of_lock(
     if until is not None and (lock.retain_until is None or lock.retain_until < beginning_of(until)):
         kind = DriftKind.NOT_LOCKED if lock.retain_until is None else DriftKind.LOCK_TOO_SHORT
         had = lock.retain_until.isoformat() if lock.retain_until else "nothing"
-        mended = False
-        if apply:
-            store.retain_until(copy.key, beginning_of(until), version_id)
+        end = beginning_of(until)
+
+        def extend() -> bool:
+            store.retain_until(copy.key, end, version_id)
             now = store.lock(copy.key, version_id=version_id).retain_until
-            mended = now is not None and now >= beginning_of(until)
-        yield _drift(copy, kind, f"locked until {had}, wanted until {until.isoformat()}", mended=mended)
+            return now is not None and now >= end
+
+        mended, problem = _mend(extend) if apply else (False, "")
+        detail = f"locked until {had}, wanted until {until.isoformat()}{problem}"
+        yield _drift(copy, kind, detail, mended=mended)
     if not store.capabilities.legal_hold:
         return
     if copy.held and not lock.legal_hold:
-        mended = False
-        if apply:
+
+        def hold() -> bool:
             store.set_legal_hold(copy.key, True, version_id=version_id)
-            mended = store.lock(copy.key, version_id=version_id).legal_hold
-        yield _drift(copy, DriftKind.HOLD_MISSING, "the record is under legal hold", mended=mended)
+            return store.lock(copy.key, version_id=version_id).legal_hold
+
+        mended, problem = _mend(hold) if apply else (False, "")
+        yield _drift(copy, DriftKind.HOLD_MISSING, f"the record is under legal hold{problem}", mended=mended)
     if lock.legal_hold and not copy.held:
         yield _drift(copy, DriftKind.HOLD_LEFT, "held here, but no order holds the record")
+
+
+def _mend(work: Callable[[], bool]) -> tuple[bool, str]:
+    """Returns whether a mending was read back, and what kept it from being done; the drift is told either way."""
+    try:
+        return work(), ""
+    except ArchiveError as exc:
+        return False, f"; not mended: {exc.code} {exc.message}"
 
 
 def _note_looked(session: Session, run: Reconciliation, looked: _Looked) -> None:

@@ -19,18 +19,15 @@ import base64
 import hashlib
 import io
 import logging
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from uuid import UUID
 
-import boto3
 import botocore.exceptions as boto_errors
-from botocore.config import Config
 
 from archive_service import clock
 from archive_service.digests import Digest, DigestAlgorithm, sha256
@@ -55,6 +52,7 @@ from archive_service.storage.port import (
     store_key,
 )
 from archive_service.storage.resuming import Body, ResumingReader
+from archive_service.storage.s3_client import open_client
 from archive_service.storage.s3_errors import (
     BARE_MISSING_CODES,
     EXISTS_CODES,
@@ -65,7 +63,6 @@ from archive_service.storage.s3_errors import (
 )
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.literals import ObjectLockRetentionModeType
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef, ObjectLockRetentionTypeDef
 
@@ -85,9 +82,6 @@ _CREATE_ONLY: Final[_Arguments] = {"IfNoneMatch": "*"}
 _Sent = list[_Arguments]
 """The parts of an upload, as completing it wants them."""
 
-_session_lock = threading.Lock()
-"""Making clients is not thread-safe; using them is."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -102,7 +96,7 @@ class S3Store:
         """
         self._spec = spec
         self._bucket = spec.bucket
-        self._client = _client(spec)
+        self._client = open_client(spec)
 
     @property
     def name(self) -> str:
@@ -410,25 +404,32 @@ class S3Store:
         return ObjectLock(retain_until=kept, legal_hold=hold)
 
     def retain_until(self, key: StoreKey, until: datetime, version_id: str | None = None) -> None:
-        """See `Store.retain_until`. Never from COMPLIANCE back to GOVERNANCE."""
+        """See `Store.retain_until`. Never from COMPLIANCE back to GOVERNANCE; the other way where the server allows it."""
         wanted = _whole_seconds(until)
         configured = self._lock_mode()
         mode, present = self._retention(key, version_id)
         if present is not None and present >= wanted:
             return
-        lock: ObjectLockRetentionTypeDef = {
-            "Mode": "COMPLIANCE" if mode == "COMPLIANCE" else configured,
-            "RetainUntilDate": wanted,
-        }
         try:
-            with self._errors(f"lock {key}"):
-                self._client.put_object_retention(
-                    Retention=lock, ChecksumAlgorithm="SHA256", **self._target(key, version_id)
-                )
+            self._lock_until(key, version_id, "COMPLIANCE" if mode == "COMPLIANCE" else configured, wanted)
         except StoreAccessDenied:
-            _mode, present = self._retention(key, version_id)
-            if present is None or present < wanted:  # else another writer extended it further meanwhile
+            mode, present = self._retention(key, version_id)
+            if present is not None and present >= wanted:
+                return  # another writer extended it further meanwhile
+            if mode != "GOVERNANCE" or configured == mode:
                 raise
+            # Changing the mode of a lock needs the bypass that this service never has; extending it does not.
+            _log.warning("%s at %s stays locked in GOVERNANCE: the server refuses to change the mode", key, self.name)
+            self._lock_until(key, version_id, "GOVERNANCE", wanted)
+
+    def _lock_until(
+        self, key: StoreKey, version_id: str | None, mode: "ObjectLockRetentionModeType", until: datetime
+    ) -> None:
+        lock: ObjectLockRetentionTypeDef = {"Mode": mode, "RetainUntilDate": until}
+        with self._errors(f"lock {key}"):
+            self._client.put_object_retention(
+                Retention=lock, ChecksumAlgorithm="SHA256", **self._target(key, version_id)
+            )
 
     def set_legal_hold(self, key: StoreKey, on: bool, *, version_id: str | None = None) -> None:  # noqa: FBT001
         """See `Store.set_legal_hold`."""
@@ -532,37 +533,6 @@ class S3Store:
             raise ConfigurationInvalid(f"storage location {self.name}: {exc}") from exc
         except boto_errors.BotoCoreError as exc:
             raise StoreUnavailable(f"{self.name}: {action}: {exc}") from exc
-
-
-def _client(spec: "LocationSpec") -> "S3Client":
-    """Returns a client that signs, retries with growing random pauses, and adds no checksums of its own choosing."""
-    credentials = spec.credentials.resolve()
-    config = Config(
-        connect_timeout=spec.connect_timeout_s,
-        read_timeout=spec.read_timeout_s,
-        retries={"mode": "standard", "total_max_attempts": spec.max_attempts},
-        s3={"addressing_style": "path" if spec.endpoint_url else "auto"},
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        signature_version="s3v4",
-        tcp_keepalive=True,
-    )
-    key, secret = credentials or (None, None)
-    with _session_lock:
-        return _session().client(
-            "s3",
-            endpoint_url=spec.endpoint_url,
-            region_name=spec.region,
-            aws_access_key_id=key,
-            aws_secret_access_key=secret,
-            config=config,
-        )
-
-
-@cache
-def _session() -> boto3.session.Session:
-    """Returns the one session of this process: the first client takes 0.2 s, later ones 0.01 s."""
-    return boto3.session.Session()
 
 
 def _port_error(message: str, exc: boto_errors.ClientError) -> ArchiveError:

@@ -57,6 +57,16 @@ def test_extending_never_weakens_a_compliance_lock(make_spec: MakeSpec, seaweed_
     assert (kept["Mode"], kept["RetainUntilDate"]) == ("COMPLIANCE", until + timedelta(hours=1))
 
 
+def test_a_governance_lock_is_extended_where_its_mode_cannot_be_changed(
+    make_spec: MakeSpec, seaweed_server: SeaweedServer
+) -> None:
+    until = clock.now().replace(microsecond=0) + timedelta(hours=1)
+    put(S3Store(make_spec(lock_mode=LockMode.GOVERNANCE)), key := fresh_key(), content(), retain_until=until)
+    S3Store(make_spec()).retain_until(key, until + timedelta(hours=1))
+    kept = admin_client(seaweed_server).get_object_retention(Bucket=LOCKED_BUCKET, Key=key)["Retention"]
+    assert kept["RetainUntilDate"] == until + timedelta(hours=1)
+
+
 def test_an_expired_lock_no_longer_holds(make_spec: MakeSpec) -> None:
     store = S3Store(make_spec())
     until = clock.now() + timedelta(seconds=2)
