@@ -144,7 +144,7 @@ def test_ead_fields(content: AipContent) -> None:
 def test_ead_doc_fields_and_truncation(content: AipContent) -> None:
     profile = package_profile()
     writer = EadDocWriter(content, profile)
-    component = content.dossier.components[1].model_copy(update={"title": "x" * 700, "pages": 12345})
+    component = replace(content.dossier.components[1], title="x" * 700, pages=12345)
     values = writer.values(component, 2)
     assert list(values) == [field.name for field in profile.ead_doc]
     assert values["docCode"] == f"H40.16.{CODE}.0000002"
