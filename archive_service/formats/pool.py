@@ -16,6 +16,7 @@ from archive_service.findings import Finding
 from archive_service.formats.check import check_file
 from archive_service.formats.identify import Identification, extension_of, load
 from archive_service.formats.limits import DEFAULT, Limits
+from archive_service.formats.phrases import vietnamese
 from archive_service.formats.policy import FormatPolicy
 from archive_service.formats.report import FormatReport, shorten
 from archive_service.formats.sandbox import Limited, LimitedWorker, Outcome
@@ -104,6 +105,10 @@ def _size_of(path: Path) -> int:
         return 0
 
 
+def _because(reason: str) -> dict[str, str]:
+    return {"reason": reason, "reason_vi": vietnamese(reason)}
+
+
 def _unfinished(result: Limited[FormatReport], location: str, name: str, policy: FormatPolicy) -> FormatReport:
     """Returns the report on a file whose check did not come to an end."""
     if result.outcome is Outcome.TIMEOUT:
@@ -111,7 +116,7 @@ def _unfinished(result: Limited[FormatReport], location: str, name: str, policy:
             code="FORMAT_CHECK_TIMEOUT", location=location, params={"seconds": result.reason.removesuffix(" s")}
         )
     else:
-        found = Finding(code="FORMAT_CHECK_CRASHED", location=location, params={"reason": shorten(result.reason)})
+        found = Finding(code="FORMAT_CHECK_CRASHED", location=location, params=_because(shorten(result.reason)))
     weighed = policy.weigh(found)
     return FormatReport(
         identification=Identification(

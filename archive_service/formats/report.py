@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from archive_service.findings import Finding
 from archive_service.formats.identify import Identification
+from archive_service.formats.phrases import vietnamese
 
 Fact: TypeAlias = str | int | float | bool | list["Fact"] | dict[str, "Fact"] | None
 """A JSON value."""
 
+_WORDED: Final = ("reason", "what", "limit")
+"""Params that hold a phrase in English and get a Vietnamese one beside it."""
 MAX_NAMED: int = 10
 """Places named in one finding; the count says how many there are in all."""
 
@@ -43,8 +46,10 @@ class Notes:
     checked: list[str] = field(default_factory=list)
 
     def find(self, code: str, **params: str | float | bool | None) -> None:
-        """Adds a finding; `format` is filled in."""
-        self.findings.append(Finding(code=code, location=self.location, params={"format": self.format, **params}))
+        """Adds a finding; `format` and the Vietnamese wording of reasons are filled in."""
+        worded = {f"{key}_vi": vietnamese(text) for key in _WORDED if isinstance(text := params.get(key), str)}
+        filled = {"format": self.format, **params, **worded}
+        self.findings.append(Finding(code=code, location=self.location, params=filled))
 
     def has(self, *codes: str) -> bool:
         """Returns whether a finding of one of these codes was added."""

@@ -16,6 +16,7 @@ from typing import BinaryIO, Final
 
 from archive_service.findings import Finding
 from archive_service.formats.limits import MIB
+from archive_service.formats.phrases import vietnamese
 from archive_service.formats.report import shorten
 
 _CHUNK_BYTES: Final = 256 * 1024
@@ -84,7 +85,8 @@ def findings(result: ScanResult, location: str) -> tuple[Finding, ...]:
         params = {"signature": result.signature_name or "?"}
         return (Finding(code="VIRUS_FOUND", location=location, params=params),)
     if result.verdict is Verdict.NOT_SCANNED:
-        return (Finding(code="VIRUS_NOT_SCANNED", location=location, params={"reason": result.reason}),)
+        params = {"reason": result.reason, "reason_vi": vietnamese(result.reason)}
+        return (Finding(code="VIRUS_NOT_SCANNED", location=location, params=params),)
     return ()
 
 

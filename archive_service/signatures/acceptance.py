@@ -5,6 +5,7 @@ from typing import Final
 
 from archive_service.dossier import Component
 from archive_service.findings import Finding, Severity
+from archive_service.signatures import texts
 from archive_service.signatures.policy import RoleRequirement, SignaturePolicy, SignerType
 from archive_service.signatures.report import (
     Indication,
@@ -35,28 +36,34 @@ _CHANGE_REASONS: Final = frozenset(
 )
 
 
-def findings_for(
-    check: SignatureCheck, *, component: Component | None, policy: SignaturePolicy, language: str = "vi"
-) -> tuple[Finding, ...]:
-    """Returns every finding of a check, in order of the signatures; reasons inside texts are in `language`.
+def findings_for(check: SignatureCheck, *, component: Component | None, policy: SignaturePolicy) -> tuple[Finding, ...]:
+    """Returns every finding of a check, in order of the signatures; reasons are given in both languages.
 
     Args:
         check: the file's signature check.
         component: the dossier component the file is, None for a file on its own.
         policy: weighs the findings and says which roles must be signed.
-        language: "vi" or "en".
     """
     location = component.id if component else ""
     found: list[Finding] = []
     for report in check.reports:
-        found += _of_report(report, location, policy, language)
+        found += _of_report(report, location, policy)
     for reason in check.not_checked:
         stopped = reason.startswith(STOPPED)
         code = "SIGNATURE_CHECK_STOPPED" if stopped else "SIGNATURE_NOT_CHECKED"
-        found.append(_finding(code, location, policy, {"reason": reason}))
+        found.append(_finding(code, location, policy, {"reason": note(reason, "vi"), "reason_en": note(reason, "en")}))
     if component is not None:
         found += _of_requirements(check, component, policy)
     return tuple(found)
+
+
+def note(not_checked: str, language: str) -> str:
+    """Returns in words what a `CODE: detail` of `SignatureCheck.not_checked` says."""
+    code, _, detail = not_checked.partition(": ")
+    if code not in texts.catalogue():
+        return not_checked
+    params = {"detail": detail, "what": "", "limit": detail}
+    return texts.render(code, params, language)
 
 
 def _finding(
@@ -65,11 +72,12 @@ def _finding(
     return Finding(code=code, location=location, params=params, severity_override=policy.severity.get(code, severity))
 
 
-def _of_report(report: SignatureReport, location: str, policy: SignaturePolicy, language: str) -> Iterator[Finding]:
+def _of_report(report: SignatureReport, location: str, policy: SignaturePolicy) -> Iterator[Finding]:
     params = {
         "signer": report.signer or "?",
         "sub": report.sub_indication or "",
-        "reason": " ".join(reason.text(language) for reason in report.reasons) or "-",
+        "reason": " ".join(reason.text("vi") for reason in report.reasons) or "-",
+        "reason_en": " ".join(reason.text("en") for reason in report.reasons) or "-",
         "date": _date(report),
         "time": report.signing_time.isoformat() if report.signing_time else "?",
         "field": report.field_name or "",

@@ -12,6 +12,10 @@ TEXTS_VERSION: Final = "1"
 """Version of the text file this code is written against."""
 
 
+_EMPTY_NOTES: Final = (" (ghi chú kỹ thuật: )", " (ghi chú kỹ thuật:  )", " ()", " (: )")
+"""What a text shows when there is no technical detail."""
+
+
 class _Params(dict[str, Any]):
     """Params for a text; a missing one shows as its name so that a report never fails to render."""
 
@@ -47,4 +51,7 @@ def render(code: str, params: Mapping[str, str], language: str = "vi") -> str:
         template = catalogue()[code]["en" if language == "en" else "vi"]
     except KeyError:
         raise ConfigurationInvalid(f"signature text {code} is not in the catalogue") from None
-    return template.format_map(_Params(params))
+    text = template.format_map(_Params(params))
+    for empty in _EMPTY_NOTES:
+        text = text.replace(empty, "")
+    return text.replace("(ghi chú kỹ thuật:  ", "(ghi chú kỹ thuật: ").replace("(: ", "(")

@@ -9,6 +9,7 @@ import pytest
 from archive_service.dossier import Component, Origin, Role
 from archive_service.findings import FINDINGS_VERSION, catalogue
 from archive_service.formats.check import check_file
+from archive_service.formats.phrases import vietnamese
 from archive_service.formats.policy import DEFAULT_POLICY, load_policy
 from archive_service.formats.report import FormatReport
 from archive_service.resources import profiles_dir
@@ -104,6 +105,24 @@ def test_texts_have_no_open_fields(code, tmp_path):
     for finding in check(tmp_path, name, content, component).findings:
         for language in ("vi", "en"):
             assert "{" not in finding.message(language)
+
+
+LIBRARIES_SPEAK = {"FORMAT_BROKEN", "FORMAT_REPAIRED_ON_READING", "FORMAT_XML_NOT_WELL_FORMED"}
+"""Codes whose reason is a library's; the Vietnamese text marks it as a technical note."""
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_vietnamese_texts_say_whose_words_are_foreign(code, tmp_path):
+    name, content, component = CASES[code]
+    for finding in check(tmp_path, name, content, component).findings:
+        assert ("ghi chú kỹ thuật" in finding.message("vi")) is (code in LIBRARIES_SPEAK), finding.message("vi")
+        assert "ghi chú" not in finding.message("en")
+
+
+def test_reasons_have_vietnamese_words():
+    assert vietnamese("larger than 5 bytes, clamd scans only a part") == "lớn hơn 5 byte, clamd chỉ quét một phần"
+    assert vietnamese("larger than 5 bytes") == "lớn hơn 5 byte"
+    assert vietnamese("xref not found") == "ghi chú kỹ thuật: xref not found"
 
 
 @pytest.mark.parametrize("name", SOUND)

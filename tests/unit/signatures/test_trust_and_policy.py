@@ -203,6 +203,29 @@ def test_what_could_not_be_checked_is_said() -> None:
 
 def test_finding_texts_render_in_both_languages(tmp_path: Path, world: World) -> None:
     result = check(tmp_path, sign_pdf(world, party=world.plain), world, at=LATE)
-    for language in ("vi", "en"):
-        for finding in findings_for(result, component=None, policy=POLICY, language=language):
+    for finding in findings_for(result, component=None, policy=POLICY):
+        for language in ("vi", "en"):
             assert "{" not in finding.message(language)
+
+
+def test_each_language_has_its_own_words(tmp_path: Path, world: World) -> None:
+    """No Vietnamese in the English text; other programs' words only as a technical note in the Vietnamese one."""
+    result = check(tmp_path, sign_pdf(world, party=world.plain), world, trust=TrustStore.empty())
+    stopped = SignatureCheck(
+        not_checked=(
+            "PROCESS_KILLED: longer than 3 s",
+            "TOO_MANY_SIGNATURES: 100",
+            "COULD_NOT_ANALYSE: odd",
+            "PDF_ENCRYPTED",
+        )
+    )
+    found = [
+        *findings_for(result, component=None, policy=POLICY),
+        *findings_for(stopped, component=None, policy=POLICY),
+    ]
+    assert {finding.code for finding in found} >= {"SIGNATURE_UNTRUSTED", "SIGNATURE_CHECK_STOPPED"}
+    for finding in found:
+        english = finding.message("en").replace(world.plain.asn1.subject.native["common_name"], "")
+        assert english.isascii(), english
+        assert "longer than" not in finding.message("vi").split("ghi chú kỹ thuật")[0]
+        assert finding.message("vi") != finding.message("en")
