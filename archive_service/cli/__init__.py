@@ -14,7 +14,21 @@ from archive_service.errors import ArchiveError, BadRequest, ConfigurationInvali
 EXIT_CODES: Final = ((BadRequest, 2), (ConfigurationInvalid, 3), (NotFound, 4), (Conflict, 5), (StoreUnavailable, 6))
 """Exit code by error class; 1 is for findings that reject and for everything else."""
 
-MODULES: Final = ("demo", "serving", "people", "checking", "offline", "verifying", "push", "operations", "preservation", "backup", "trust", "searching")
+MODULES: Final = (
+    "demo",
+    "serving",
+    "people",
+    "checking",
+    "offline",
+    "verifying",
+    "push",
+    "operations",
+    "preservation",
+    "storage",
+    "backup",
+    "trust",
+    "searching",
+)
 """Modules of this package with commands, in the order in which help lists them."""
 ALONE: Final = {"check": "checking", "package": "offline", "verify": "verifying"}
 """Commands that are called once per file by scripts, and their module: only that is imported for them, because all together cost

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -19,7 +20,7 @@ from archive_service.identity.setup import create_setup_link
 from archive_service.jobs.pool import WorkerGroup, worker_count
 from archive_service.jobs.scheduler import Scheduler
 from archive_service.jobs.work import load_registry
-from archive_service.service import Service
+from archive_service.service import Service, sole_service
 from archive_service.settings import Settings
 
 HostOption = Annotated[str, typer.Option(help="Địa chỉ lắng nghe / address to listen on.")]
@@ -36,7 +37,7 @@ def add_commands(app: typer.Typer) -> None:
 
 def serve(data: DataOption = None, host: HostOption = "127.0.0.1", port: PortOption = 8000) -> None:
     """Chạy toàn bộ trên một máy / everything in one process group: API, pages, workers, scheduler."""
-    with opened_service(data) as service:
+    with opened_service(data) as service, sole_service(service):
         listening = listen(host, port)  # before the workers: an occupied port is told at once
         with _background(service):
             run_http(service, listening)
@@ -121,7 +122,14 @@ def run_http(service: Service, listening: socket.socket) -> None:
         forwarded_allow_ips=service.settings.trusted_proxies or None,
         timeout_graceful_shutdown=20,
     )
+    # The server ends, then raises the signal once more: without a handler that would kill this process before workers,
+    # scheduler and database connections were stopped.
+    signal.signal(signal.SIGTERM, _leave)
     _Server(config, service, address).run(sockets=[listening])
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 class _Server(uvicorn.Server):
