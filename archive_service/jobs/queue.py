@@ -10,12 +10,14 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, Update, bindparam, delete, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from archive_service.audit import Agent, append_event, software
 from archive_service.errors import Conflict, LeaseLost, NotFound
@@ -61,24 +63,8 @@ def claim(
         lease_s: How long the claim holds without heartbeat, in seconds.
         kinds: Only jobs of these kinds; None for every kind.
     """
-    due = [Job.state == JobState.READY, Job.run_at <= at]
-    if kinds is not None:
-        due.append(Job.kind.in_(list(kinds)))
-    # `=` with a scalar subquery, not IN: PostgreSQL then runs the locking subquery exactly once.
-    oldest = select(Job.id).where(*due).order_by(Job.run_at, Job.id).limit(1).with_for_update(skip_locked=True)
-    taken = (
-        update(Job)
-        .where(Job.id == oldest.scalar_subquery(), Job.state == JobState.READY)
-        .values(
-            state=JobState.RUNNING,
-            lease_owner=owner,
-            lease_until=at + timedelta(seconds=lease_s),
-            attempts=Job.attempts + 1,
-        )
-        .returning(Job.id, Job.kind, Job.subject, Job.payload, Job.attempts, Job.lease_until)
-        .execution_options(synchronize_session=False)
-    )
-    row = session.execute(taken).one_or_none()
+    values = {"b_at": at, "b_owner": owner, "b_until": at + timedelta(seconds=lease_s)}
+    row = session.connection().execute(_claiming(_named(kinds)), values).one_or_none()
     if row is None:
         return None
     return ClaimedJob(
@@ -92,12 +78,41 @@ def claim(
     )
 
 
-def anything_due(session: Session, at: datetime, kinds: Collection[JobKind] | None = None) -> bool:
+def anything_due(connection: Connection, at: datetime, kinds: Collection[JobKind] | None = None) -> bool:
     """Returns whether `claim` would find something. Only reads, so an idle worker does not take SQLite's write lock."""
-    due = [Job.state == JobState.READY, Job.run_at <= at]
-    if kinds is not None:
-        due.append(Job.kind.in_(list(kinds)))
-    return bool(session.scalar(select(exists().where(*due))))
+    return bool(connection.execute(_looking(_named(kinds)), {"b_at": at}).scalar())
+
+
+def _named(kinds: Collection[JobKind] | None) -> tuple[JobKind, ...] | None:
+    return None if kinds is None else tuple(sorted(kinds))
+
+
+def _due(kinds: tuple[JobKind, ...] | None) -> list[ColumnElement[bool]]:
+    of_kind = [] if kinds is None else [Job.kind.in_(kinds)]
+    return [Job.state == JobState.READY, Job.run_at <= bindparam("b_at"), *of_kind]
+
+
+@lru_cache(maxsize=16)
+def _looking(kinds: tuple[JobKind, ...] | None) -> Select[bool]:
+    return select(exists().where(*_due(kinds)))
+
+
+@lru_cache(maxsize=16)
+def _claiming(kinds: tuple[JobKind, ...] | None) -> ReturningUpdate[Any]:
+    """Builds the claim once for each set of kinds: the building costs more than the claim."""
+    # `=` with a scalar subquery, not IN: PostgreSQL then runs the locking subquery exactly once.
+    oldest = select(Job.id).where(*_due(kinds)).order_by(Job.run_at, Job.id).limit(1).with_for_update(skip_locked=True)
+    return (
+        update(_JOB)
+        .where(_JOB.c.id == oldest.scalar_subquery(), _JOB.c.state == JobState.READY)
+        .values(
+            state=JobState.RUNNING,
+            lease_owner=bindparam("b_owner"),
+            lease_until=bindparam("b_until"),
+            attempts=_JOB.c.attempts + 1,
+        )
+        .returning(_JOB.c.id, _JOB.c.kind, _JOB.c.subject, _JOB.c.payload, _JOB.c.attempts, _JOB.c.lease_until)
+    )
 
 
 def heartbeat(session: Session, job: ClaimedJob, at: datetime, lease_s: float) -> datetime:
@@ -117,7 +132,7 @@ def hold(session: Session, job: ClaimedJob) -> None:
     Raises:
         LeaseLost: another worker has the job, or it is no longer running.
     """
-    if session.scalar(select(Job.id).where(*_own(job)).with_for_update()) is None:
+    if session.connection().execute(_HELD, _own(job)).one_or_none() is None:
         raise _lost(job)
 
 
@@ -279,20 +294,28 @@ def backoff_s(attempts: int, jitter: float | None = None) -> float:
     return pause_s * (1 + BACKOFF_JITTER * share)
 
 
-def _own(job: ClaimedJob) -> tuple[ColumnElement[bool], ...]:
-    return (
-        Job.id == job.id,
-        Job.state == JobState.RUNNING,
-        Job.lease_owner == job.owner,
-        Job.attempts == job.attempts,
-    )
+def _own(job: ClaimedJob) -> dict[str, Any]:
+    return {"b_id": job.id, "b_owner": job.owner, "b_attempts": job.attempts}
+
+
+_JOB: Final = cast("Table", Job.__table__)
+_IS_OWN: Final = (
+    (_JOB.c.id == bindparam("b_id"))
+    & (_JOB.c.state == JobState.RUNNING)
+    & (_JOB.c.lease_owner == bindparam("b_owner"))
+    & (_JOB.c.attempts == bindparam("b_attempts"))
+)
+_HELD: Final = select(_JOB.c.id).where(_IS_OWN).with_for_update()
+
+
+@lru_cache(maxsize=16)
+def _changing(columns: tuple[str, ...]) -> Update:
+    return update(_JOB).where(_IS_OWN).values({name: bindparam(name) for name in columns})
 
 
 def _change_own(session: Session, job: ClaimedJob, **values: Any) -> None:  # column values
-    changed = (
-        update(Job).where(*_own(job)).values(**values).returning(Job.id).execution_options(synchronize_session=False)
-    )
-    if session.scalar(changed) is None:
+    changed = session.connection().execute(_changing(tuple(values)), values | _own(job))
+    if changed.rowcount != 1:
         raise _lost(job)
 
 

@@ -155,12 +155,13 @@ def run_worker(
     owner = owner or worker_name()
     next_takeover_s = clock.monotonic_s()
     away_s = 1.0
+    worked = False
     while not stop.is_set():
         try:
             if clock.monotonic_s() >= next_takeover_s:
                 _take_back(database, settings)
                 next_takeover_s = clock.monotonic_s() + settings.job_lease_s / 2
-            worked = run_next(database, settings, registry, stop, owner=owner)
+            worked = run_next(database, settings, registry, stop, owner=owner, busy=worked)
         except DBAPIError as exc:
             logger.warning("database does not answer, next look in %.0f s: %s", away_s, exc.orig)
             stop.wait(away_s)
@@ -171,12 +172,21 @@ def run_worker(
             stop.wait(settings.job_poll_s)
 
 
-def run_next(database: Database, settings: Settings, registry: Registry, stop: threading.Event, *, owner: str) -> bool:
-    """Claims and runs one job; returns False when none was due."""
+def run_next(
+    database: Database,
+    settings: Settings,
+    registry: Registry,
+    stop: threading.Event,
+    *,
+    owner: str,
+    busy: bool = False,
+) -> bool:
+    """Claims and runs one job; returns False when none was due. With `busy` it claims without looking first: there was work a moment ago."""
     kinds = list(registry)
-    with database.read() as session:
-        if not queue.anything_due(session, clock.now(), kinds):
-            return False
+    if not busy:
+        with database.read_columns() as connection:
+            if not queue.anything_due(connection, clock.now(), kinds):
+                return False
     with database.write() as session:
         job = queue.claim(session, owner, clock.now(), settings.job_lease_s, kinds)
     if job is None:

@@ -70,8 +70,8 @@ def test_only_kinds_asked_for(database: Database, at: datetime) -> None:
     with database.write() as session:
         assert queue.claim(session, "a", at, LEASE_S, [JobKind.PRUNE_JOBS]) is None
         assert queue.claim(session, "a", at, LEASE_S, []) is None
-        assert not queue.anything_due(session, at, [JobKind.PRUNE_JOBS])
-        assert queue.anything_due(session, at)
+        assert not queue.anything_due(session.connection(), at, [JobKind.PRUNE_JOBS])
+        assert queue.anything_due(session.connection(), at)
         assert queue.claim(session, "a", at, LEASE_S) is not None
 
 
