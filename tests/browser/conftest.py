@@ -85,7 +85,7 @@ class Watched:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A served data folder: one archived dossier, an archivist who may copy."""
     folder = tmp_path_factory.mktemp("site")
-    service = open_service(Settings(data_dir=folder / "data"), migrate=True)
+    service = open_service(Settings(data_dir=folder / "data", rendition_delay_s=0), migrate=True)
     app = create_app(service)
     with TestClient(app) as http:
         archive = Archive(service=service, http=http)

@@ -12,7 +12,19 @@ from tests.browser.conftest import PASSWORD, Watched
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-EVERY_PAGE = ("/", "/submissions", "/submissions?state=ALL", "/records", "/retention", "/jobs", "/password", "/verify")
+EVERY_PAGE = (
+    "/",
+    "/submissions",
+    "/submissions?state=ALL&worst=warning",
+    "/records",
+    "/records?q=giay+tiep+nhan",
+    "/retention",
+    "/storage?show=all",
+    "/jobs",
+    "/trust",
+    "/password",
+    "/verify",
+)
 
 
 def _contrast(page: Page) -> list[str]:

@@ -5,6 +5,7 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll("form[data-select]").forEach(chooseRows);
   document.querySelectorAll("[data-needs-reason]").forEach(askReason);
   document.querySelectorAll("form").forEach(sendOnce);
+  document.querySelectorAll(".nav, .tabs").forEach(showCurrent);
   document.addEventListener("click", (event) => {
     document.querySelectorAll("details.menu[open]").forEach((menu) => {
       if (!menu.contains(event.target)) menu.open = false;
@@ -56,6 +57,12 @@ function chooseRows(form) {
     show();
   });
   show();
+}
+
+// On a narrow screen the row of links scrolls: the page one is on must not be out of sight.
+function showCurrent(row) {
+  const current = row.querySelector("[aria-current]");
+  if (current) row.scrollLeft = current.offsetLeft - (row.clientWidth - current.offsetWidth) / 2;
 }
 
 // Returning or rejecting needs a reason: say so at the field instead of after a round trip.
