@@ -4,6 +4,7 @@ import io
 import json
 import threading
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from archive_service.models import RoleName, Submission
-from archive_service.samples.small import minimal_dossier, write_json
+from archive_service.models import Component, RoleName, Submission
+from archive_service.samples.small import eight_file_dossier, minimal_dossier, write_json
 from tests.pipeline import Archive
 
 
@@ -296,3 +297,70 @@ def test_free_text_holds_no_control_characters(archive: Archive, dossier: Path) 
     answer = archive.decide(submission_id, "reject", "a\u001bb")
     assert (answer.status_code, answer.json()["code"]) == (422, "BAD_REQUEST")
     assert archive.submission(submission_id)["state"] == "AWAITING_APPROVAL"
+
+
+def _put(archive: Archive, folder: Path, submission_id: str, component_id: str, content: bytes | None = None) -> Any:
+    parts = {part["id"]: part["path"] for part in json.loads((folder / "dossier.json").read_bytes())["components"]}
+    body = (folder / parts[component_id]).read_bytes() if content is None else content
+    return archive.call("PUT", f"submissions/{submission_id}/components/{component_id}", content=body)
+
+
+def test_what_has_arrived_is_told_before_any_row_says_so(archive: Archive, dossier: Path) -> None:
+    submission_id = archive.open(dossier).json()["id"]
+    assert _put(archive, dossier, submission_id, "c02").status_code == 204
+    with archive.service.database.read() as session:
+        assert set(session.scalars(select(Component.received_at))) == {None}
+    assert archive.submission(submission_id)["received"] == 1
+    listed = archive.call("GET", "submissions").json()["items"]
+    assert [row["received"] for row in listed] == [1]
+    assert [upload["component_id"] for upload in archive.open(dossier).json()["uploads"]] == ["c01", "c03"]
+    answer = archive.call("POST", f"submissions/{submission_id}/complete")
+    assert (answer.status_code, answer.json()["missing"]) == (409, ["c01", "c03"])
+    for component_id in ("c01", "c03"):
+        _put(archive, dossier, submission_id, component_id)
+    assert archive.call("POST", f"submissions/{submission_id}/complete").json()["received"] == 3
+    with archive.service.database.read() as session:
+        assert None not in set(session.scalars(select(Component.received_at)))
+
+
+def test_a_staged_file_that_is_gone_is_missing_again(archive: Archive, dossier: Path) -> None:
+    submission_id = archive.open(dossier).json()["id"]
+    archive.upload(dossier, submission_id)
+    (archive.service.settings.staging_dir / submission_id / "component-0000002").unlink()
+    answer = archive.call("POST", f"submissions/{submission_id}/complete")
+    assert (answer.status_code, answer.json()["missing"]) == (409, ["c02"])
+    assert _put(archive, dossier, submission_id, "c02").status_code == 204
+    assert archive.call("POST", f"submissions/{submission_id}/complete").status_code == 202
+
+
+@pytest.mark.parametrize("form", ["dossier", "package"])
+def test_large_files_stream_and_their_crc_is_kept(archive: Archive, tmp_path: Path, form: str) -> None:
+    folder = eight_file_dossier(tmp_path / "large", total_bytes=20 * 1024 * 1024).folder
+    if form == "package":
+        submission_id = archive.call("POST", "packages", content=_zip(folder)).json()["id"]
+        archive.work()
+    else:
+        submission_id = archive.open(folder).json()["id"]
+        other = bytes(2 * 1024 * 1024 + 5)
+        assert _put(archive, folder, submission_id, "c01", other).status_code == 422
+        archive.upload(folder, submission_id)
+        assert _put(archive, folder, submission_id, "c01", other).json()["code"] == "DIGEST_MISMATCH"
+        assert _put(archive, folder, submission_id, "c01").status_code == 204
+    rows = select(Component.ordinal, Component.crc32).order_by(Component.ordinal)
+    with archive.service.database.read() as session:
+        noted = {ordinal: crc32 for ordinal, crc32 in session.execute(rows)}  # noqa: C416 - rows are not pairs
+    parts = json.loads((folder / "dossier.json").read_bytes())["components"]
+    assert noted == {
+        number: zlib.crc32((folder / part["path"]).read_bytes()) for number, part in enumerate(parts, start=1)
+    }
+
+
+def test_a_component_of_another_agency_is_not_found(archive: Archive, dossier: Path) -> None:
+    submission_id = archive.open(dossier).json()["id"]
+    for component_id in ("c01", "no-such"):
+        path = f"submissions/{submission_id}/components/{component_id}"
+        answer = archive.call("PUT", path, content=b"x", agency="000.00.99.H99")
+        assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+    answer = archive.call("POST", f"submissions/{submission_id}/complete", agency="000.00.99.H99")
+    assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+    assert archive.submission(submission_id)["received"] == 0

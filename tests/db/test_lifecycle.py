@@ -12,7 +12,7 @@ from archive_service.audit import append_event, events_of, software
 from archive_service.db import Database
 from archive_service.errors import IllegalTransition, NotFound
 from archive_service.ids import new_id
-from archive_service.lifecycle import transition
+from archive_service.lifecycle import lock_submission, transition
 from archive_service.models import TRANSITIONS, EventType, Record, State, Submission
 from archive_service.models.states import RECORD_STATES, SUBMISSION_STATES
 from tests.builders import TESTER, advance, new_record, new_submission
@@ -80,6 +80,39 @@ def test_eight_racing_callers_have_one_winner(database: Database, at: datetime) 
         assert session.get_one(Submission, submission_id).state is State.CHECKING
         events = events_of(session, [("submission", submission_id)])
         assert [event.type for event in events] == [EventType.SUBMISSION_COMPLETED]
+
+
+def test_knowledge_that_is_out_of_date_is_put_right_first(database: Database, at: datetime) -> None:
+    with database.write() as session:
+        submission_id = new_submission(session, at).id
+        early = lock_submission(session, submission_id)
+        transition(session, early, State.CHECKING, agent=TESTER, at=at)
+    later = at + timedelta(hours=1)
+    with database.write() as session:
+        transition(session, early, State.REJECTED, agent=TESTER, at=later)  # withdrawn, it believes; refused, it is
+        events = events_of(session, [("submission", submission_id)])
+        assert [event.type for event in events] == [EventType.SUBMISSION_COMPLETED, EventType.SUBMISSION_REJECTED]
+        with pytest.raises(IllegalTransition) as refused:
+            transition(session, early, State.CHECKING, agent=TESTER, at=later)
+        assert refused.value.fields["state"] == "REJECTED"
+
+
+def test_a_step_notes_its_time(database: Database, at: datetime) -> None:
+    moments = {
+        State.CHECKING: {"completed_at"},
+        State.AWAITING_APPROVAL: {"checked_at"},
+        State.APPROVED: {"decided_at"},
+        State.STORED: {"stored_at"},
+    }
+    with database.write() as session:
+        subject = new_submission(session, at)
+        for hour, state in enumerate(moments, start=1):
+            transition(session, subject, state, agent=TESTER, at=at + timedelta(hours=hour))
+        submission_id = subject.id
+    with database.read() as session:
+        stored = session.get_one(Submission, submission_id)
+        for hour, names in enumerate(moments.values(), start=1):
+            assert {getattr(stored, name) for name in names} == {at + timedelta(hours=hour)}
 
 
 def test_a_vanished_row_is_not_found(database: Database, at: datetime) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -63,6 +64,23 @@ def test_due_longest_first_and_nothing_before_its_time(database: Database, at: d
     _enqueue(database, at, "sooner", run_at=sooner)
     assert _claim(database, at) is None
     assert [_claimed(database, later).subject for _ in range(2)] == ["sooner", "later"]
+
+
+def test_racing_callers_ask_for_one_job(database: Database, at: datetime) -> None:
+    barrier = threading.Barrier(6)
+
+    def ask(_number: int) -> UUID:
+        barrier.wait()
+        return _enqueue(database, at)
+
+    with ThreadPoolExecutor(6) as threads:
+        ids = set(threads.map(ask, range(6)))
+    assert len(ids) == 1
+    job = _claimed(database, at)
+    assert _enqueue(database, at) == job.id  # still open while it runs
+    with database.write() as session:
+        queue.finish(session, job, at)
+    assert _enqueue(database, at) != job.id
 
 
 def test_only_kinds_asked_for(database: Database, at: datetime) -> None:

@@ -14,6 +14,7 @@ from archive_service.formats.check import check_file
 from archive_service.formats.identify import identify
 from archive_service.formats.mime import agree, canonical, more_specific
 from archive_service.formats.policy import DEFAULT_POLICY, Treatment, load_policy
+from archive_service.samples.small import tiny_pdf
 from tests.unit.formats import format_files as files
 
 POLICY = load_policy(DEFAULT_POLICY, on=date(2026, 1, 1))
@@ -97,6 +98,33 @@ def test_many_threads_identify_at_once(tmp_path):
     for thread in threads:
         thread.join()
     assert seen == ["fmt/11"] * 12
+
+
+def test_pdfs_that_differ_in_numbers_and_stream_bytes_only_are_asked_about_once(tmp_path, monkeypatch):
+    module._identified_by_window.cache_clear()
+    asked = []
+    ask = module._siegfried
+    monkeypatch.setattr(module, "_siegfried", lambda *given: asked.append(given) or ask(*given))
+    answers = []
+    for number in range(12):
+        path = tmp_path / f"{number}.pdf"
+        path.write_bytes(tiny_pdf(f"So {number}", filler=bytes([number]) * (1000 + 500 * number)))
+        answers.append(identify(path, name=path.name))
+    assert {answer.puid for answer in answers} == {"fmt/18"}
+    assert len(asked) == 1
+
+
+def test_what_differs_in_more_than_numbers_is_asked_about_anew(tmp_path):
+    plain = tiny_pdf("mot", filler=bytes(2000))
+    for content, puid in (
+        (plain, "fmt/18"),
+        (plain.replace(b"%PDF-1.4", b"%PDF-1.7"), "fmt/276"),
+        (files.pdf(claim=True), "fmt/354"),
+        (plain, "fmt/18"),
+    ):
+        path = tmp_path / "a.pdf"
+        path.write_bytes(content)
+        assert identify(path, name="a.pdf").puid == puid
 
 
 def test_file_that_vanished(tmp_path):
