@@ -352,7 +352,7 @@ def _siegfried(source: Path | _Bytes, extension: str) -> Mapping[str, Any]:
     """Asks Siegfried under a name that has the file's extension, since staged files are named by id."""
     import pygfried
 
-    if isinstance(source, Path) and extension_of(source.name) == extension:
+    if isinstance(source, Path) and extension_of(source.name) == extension and _is_utf8(source):
         return _detailed(pygfried, source)
     safe = re.sub(r"[^a-z0-9]", "", extension)[:16]
     alias = _scratch() / (f"{threading.get_ident()}.{safe}" if safe else str(threading.get_ident()))
@@ -372,6 +372,11 @@ def _siegfried(source: Path | _Bytes, extension: str) -> Mapping[str, Any]:
 
 
 _USUAL_EXTENSIONS: Final = frozenset({"pdf", "jpg", "jpeg"})
+
+
+def _is_utf8(path: Path) -> bool:
+    """Returns whether a path can be given to Go, which takes UTF-8 only; names on disk may hold any bytes."""
+    return not any("\udc80" <= char <= "\udcff" for char in str(path))
 
 
 def _detailed(pygfried: Any, path: Path) -> Mapping[str, Any]:  # an extension module
