@@ -47,6 +47,7 @@ from archive_service.preservation.log_objects import (
 from archive_service.preservation.log_storage import read_seal_note
 from archive_service.preservation.log_trust import LogTrust
 from archive_service.preservation.rebuild_evidence import take_in_renewal
+from archive_service.preservation.rebuild_storage import STORAGE_EVENTS, take_in_storage
 from archive_service.storage.port import Store
 
 _BATCH: Final = 1000
@@ -240,6 +241,8 @@ def take_in_rows(session: Session, store: Store, ordinal: int, keys: tuple[NoteK
                 leaf_index += 1
             if event["type"] in _TOLD:
                 _one(session, event, value.get("rows", {}))
+            if event["type"] in STORAGE_EVENTS:
+                take_in_storage(session, event)
             if event["type"] == EventType.EVIDENCE_RENEWED.value:
                 take_in_renewal(session, store, event["detail"], datetime.fromisoformat(event["at"]))
     session.flush()

@@ -2,7 +2,7 @@
 
 Covered: records, AIPs, copies (where, which digest), stored submissions with components, findings, verdicts and decision, retention,
 search terms, register of certified copies, renditions, retention reviews, events, seals and evidence with its renewals,
-incidents and fixity minutes.
+incidents and fixity minutes, storage locations in their lifecycle, legal holds.
 
 Not covered, because not kept in storage or made again: accounts, tokens, sessions, jobs, submissions that were never stored; numbers of
 certified copies that were never completed; row ids without meaning; text taken from components and the copies of renditions and certified
@@ -29,6 +29,8 @@ from archive_service.models import (
     EvidenceBatch,
     EvidenceRenewal,
     FixityRun,
+    Hold,
+    HoldRecord,
     Incident,
     LogSeal,
     Record,
@@ -39,6 +41,7 @@ from archive_service.models import (
     RetentionReview,
     RetentionReviewItem,
     SignatureVerdict,
+    StorageLocation,
     Submission,
     SubmissionFinding,
 )
@@ -97,6 +100,9 @@ _ORDER: Final[Sequence[tuple[type[Base], tuple[str, ...]]]] = (
     (EvidenceRenewal, ("ordinal",)),
     (EvidenceBatch, ("source", "ordinal")),
     (RenewedRecord, ("renewal", "position")),
+    (StorageLocation, ("name",)),
+    (Hold, ("id",)),
+    (HoldRecord, ("hold_id", "record_id")),
     (Event, ("seq",)),
 )
 """Tables and the key their rows are read by; rows are hashed as a sum, so no engine's order of text matters."""

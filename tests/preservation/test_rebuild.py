@@ -16,11 +16,13 @@ from archive_service.db import Database
 from archive_service.errors import Conflict, StoreUnavailable
 from archive_service.evidence.algorithms import load_algorithm_policy
 from archive_service.evidence.local_tsa import create_local_tsa
-from archive_service.models import Aip, AipCopy, Event, EventType, Record, RoleName
+from archive_service.models import Aip, AipCopy, Event, EventType, MoveState, Record, RoleName, StorageLocation
+from archive_service.placement import placement
 from archive_service.preservation import rebuild as rebuilding
 from archive_service.preservation.fixity import FixityPlan, check_location
 from archive_service.preservation.log_keys import known_keys
 from archive_service.preservation.log_storage import LogRolledBack
+from archive_service.preservation.moves import add_location, empty_location, put_back, retire_location
 from archive_service.preservation.rebuild import RebuildReport, rebuild
 from archive_service.preservation.renewal import renew_evidence
 from archive_service.preservation.repair import repair_aip
@@ -30,6 +32,8 @@ from archive_service.retention.review import review_due
 from archive_service.samples.small import minimal_dossier
 from archive_service.service import Service
 from tests.pipeline import Archive
+from tests.preservation.places import AGENT, folder, later, layout_file, opened_with
+from tests.preservation.places import run as move_copies
 from tests.preservation.test_fixity import flip, stored_file
 from tests.preservation.test_object_copies import add_rendition
 from tests.unit.evidence.tsa_server import TsaServer
@@ -81,6 +85,7 @@ def a_life(archive: Archive, dossiers: Path) -> list[str]:
         aip_id = session.scalars(select(Aip.id).where(Aip.record_id == UUID(ids[1]))).one()
     repair_aip(service, aip_id)
     review_due(service.database, on=date(2200, 1, 1), at=clock.unique_now())
+    _places_and_holds(archive, ids)
     at = clock.now()
     with TsaServer(create_local_tsa(valid_from=at), at).running() as tsa:
         settings = service.settings.model_copy(update={"tsa_url": tsa.url})
@@ -91,6 +96,20 @@ def a_life(archive: Archive, dossiers: Path) -> list[str]:
         assert renew_evidence(stamping, at=at, policy=replace(policy, digests=soon))
     seal_log(service, at=clock.unique_now())
     return ids
+
+
+def _places_and_holds(archive: Archive, ids: list[str]) -> None:
+    """A location is looked through for what it lacks; one record is held, another was."""
+    service = archive.service
+    with service.database.read() as session:
+        agency = session.get_one(Record, UUID(ids[0])).archiving_agency
+    for record_id in ids:
+        body = {"agency": agency, "reason": "điều tra", "legal_basis": "QĐ 1/2026", "record_ids": [record_id]}
+        hold_id = archive.call("POST", "holds", role=RoleName.RECORDS_HEAD, json=body).json()["id"]
+    released = {"reason": "đã đóng"}
+    archive.call("POST", f"holds/{hold_id}/release", role=RoleName.RECORDS_HEAD, json=released)
+    move = add_location(service, "kho-1", agent=AGENT, at=clock.unique_now())
+    assert move_copies(archive, move).state is MoveState.DONE
 
 
 def run(archive: Archive, target: Database, location: str = "kho-2") -> RebuildReport:
@@ -130,6 +149,35 @@ def _goes_on(rebuilt: Service, archive: Archive, ids: list[str], dossiers: Path)
             assert session.scalars(select(AipCopy.state).distinct()).all() == ["INTACT"]
     with pytest.raises(LogRolledBack, match="seal 4"):
         seal_log(archive.service, at=clock.unique_now())
+
+
+def test_locations_that_came_and_went_are_rebuilt(archive: Archive, dossiers: Path, empty: Database) -> None:
+    ids = [archive.archive(minimal_dossier(dossiers, code=f"000.00.16.H56-250314-000{n}").folder) for n in range(2)]
+    places = [folder(archive.service.settings.data_dir, name) for name in ("kho-1", "kho-2", "kho-3", "kho-4")]
+    layout = layout_file(dossiers / "four.toml", places, copies=["kho-1", "kho-2", "kho-3"])
+    with opened_with(archive, layout) as opened:
+        for change in (add_location, retire_location, put_back):
+            move = change(opened.service, "kho-3", agent=AGENT, at=clock.unique_now())
+            assert move_copies(opened, move).state is MoveState.DONE
+        move_copies(opened, retire_location(opened.service, "kho-1", agent=AGENT, at=clock.unique_now()))
+        move_copies(opened, empty_location(opened.service, "kho-1", agent=AGENT, at=later(93)))
+        seal_log(opened.service, at=clock.unique_now())
+        with opened.service.database.read() as session:
+            tables = table_hashes(session)
+        report = run(opened, empty, "kho-3")
+        with empty.read() as session:
+            assert table_hashes(session, up_to_seq=report.last_seq) == tables
+            states = {row.name: row.state.value for row in session.scalars(select(StorageLocation))}
+            assert states == {"kho-1": "EMPTIED", "kho-3": "ACTIVE"}
+            query = select(AipCopy.location, AipCopy.state).order_by(AipCopy.location, AipCopy.aip_id)
+            assert [tuple(row) for row in session.execute(query)] == [
+                *[("kho-1", "REMOVED")] * len(ids),
+                *[("kho-2", "UNREAD")] * len(ids),
+                *[("kho-3", "INTACT")] * len(ids),
+            ]
+        rebuilt = Service(settings=opened.service.settings, database=empty)
+        with empty.read() as session:
+            assert placement(rebuilt, session).copies(1) == ("kho-2", "kho-3")
 
 
 def test_what_was_stored_after_the_last_seal_is_taken_in_and_named(
