@@ -63,19 +63,20 @@ def build_aip(content: AipContent, target: BinaryIO) -> BuiltAip:
         DigestMismatch: a source file is not what was checked; what was written so far is void.
         OSError: a source could not be read or the target not be written.
     """
-    return _Builder(content, target).build()
+    with ZipWriter(target, at=content.at) as archive:
+        return _Builder(content, archive).build()
 
 
 class _Builder:
     """One run of the builder: the archive being written and what it knows so far."""
 
-    def __init__(self, content: AipContent, target: BinaryIO) -> None:
+    def __init__(self, content: AipContent, archive: ZipWriter) -> None:
         self._content = content
         self._profile: PackageProfile = package_profile()
         self._uuid = layout.package_uuid(content)
         self._urn = layout.urn(self._uuid, content.fonds_code)
         self._objid = layout.objid(self._uuid, content.fonds_code)
-        self._zip = ZipWriter(target, at=content.at)
+        self._zip = archive
         self._mets = MetsWriter(content, self._profile, self._urn)
         self._entries: list[AipEntry] = []
 

@@ -45,7 +45,7 @@ class PackagedFile:
     """One component's bytes as they were checked; they go in bit-exact (R020, R027)."""
 
     component: Component
-    source: Path
+    source: Path | str
     digest: Digest
     """SHA-256 the bytes must have; a difference while packaging stops the build."""
     size_bytes: int

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO, BinaryIO, Final
+from typing import IO, BinaryIO, Final, Self
 
 from archive_service.digests import CHUNK_BYTES, Digest, RunningDigest, chunks, digest_bytes
 from archive_service.errors import DigestMismatch, UnsafeKey
@@ -60,18 +60,6 @@ class AipEntry:
     digest: Digest
 
 
-class _Pending:
-    """What the central directory needs of one entry, packed to keep 200,000 of them small."""
-
-    __slots__ = ("crc", "header_offset", "name", "size_bytes")
-
-    def __init__(self, name: bytes, crc: int, size_bytes: int, header_offset: int) -> None:
-        self.name = name
-        self.crc = crc
-        self.size_bytes = size_bytes
-        self.header_offset = header_offset
-
-
 def dos_time(at: datetime) -> tuple[int, int]:
     """Returns MS-DOS time and date of `at` in UTC, held inside the format's range 1980-2107; resolution two seconds."""
     moment = at.astimezone(UTC)
@@ -86,7 +74,7 @@ class ZipWriter:
     """Writes entries one after the other and knows the archive's digest and size when finished.
 
     The target must be empty and at its beginning. It must be seekable and readable only when a large file without CRC
-    is added.
+    is added. Use as a context manager: the central directory grows beside the target, in memory while it is small.
     """
 
     def __init__(self, target: BinaryIO, *, at: datetime) -> None:
@@ -96,8 +84,15 @@ class ZipWriter:
         self._gathered = bytearray()
         self.size_bytes = 0
         """Of the archive so far."""
-        self._pending: list[_Pending] = []
-        self._names: set[bytes] = set()
+        self._directory = SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed by __exit__
+        self._names: set[int] = set()
+        """Hashes of the names: of 200,000 the names themselves would be the larger part of all that is held."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        self._directory.close()
 
     def add_bytes(self, path: str, content: bytes, *, component_id: str | None = None) -> AipEntry:
         """Adds an entry held in memory."""
@@ -120,7 +115,14 @@ class ZipWriter:
         )
 
     def add_file(
-        self, path: str, source: Path, *, expected: Digest, size_bytes: int, crc32: int | None, component_id: str | None
+        self,
+        path: str,
+        source: Path | str,
+        *,
+        expected: Digest,
+        size_bytes: int,
+        crc32: int | None,
+        component_id: str | None,
     ) -> AipEntry:
         """Adds the bytes of a file, read once and compared with what they must be.
 
@@ -132,8 +134,8 @@ class ZipWriter:
             content = _read_whole(source, size_bytes)
             digest = digest_bytes(content)
             _refuse_difference(source, expected, size_bytes, digest, len(content))
-            return self._add_known(path, content, zlib.crc32(content), digest, component_id)
-        with source.open("rb", buffering=0) as opened:
+            return self._add_known(path, content, zlib.crc32(content), expected, component_id)
+        with Path(source).open("rb", buffering=0) as opened:
             if crc32 is None:
                 return self._add_unknown(path, opened, source, expected, size_bytes, component_id)
             offset = self._header(path, crc32, size_bytes)
@@ -141,21 +143,19 @@ class ZipWriter:
             surplus = len(opened.read(1) or b"")
         _refuse_difference(source, expected, size_bytes, running.digest(), running.size_bytes + surplus)
         if crc != crc32:
-            raise DigestMismatch(f"{source.name}: CRC-32 {crc:08x}, expected {crc32:08x}", component_id=component_id)
+            raise DigestMismatch(
+                f"{Path(source).name}: CRC-32 {crc:08x}, expected {crc32:08x}", component_id=component_id
+            )
         return AipEntry(path=path, component_id=component_id, offset=offset, size_bytes=size_bytes, digest=expected)
 
     def finish(self) -> tuple[Digest, int]:
         """Writes the central directory; returns the archive's SHA-256 and size in bytes."""
         start = self.size_bytes
-        block: list[bytes] = []
-        for entry in self._pending:
-            block.append(central_header(entry.name, entry.crc, entry.size_bytes, entry.header_offset, self._times))
-            if len(block) == 1000:  # noqa: PLR2004 - one write per thousand entries
-                self._put(b"".join(block))
-                block.clear()
-        self._put(b"".join(block))
-        self._put(end_records(len(self._pending), start, self.size_bytes - start))
+        self._directory.seek(0)
+        self._copy(self._directory)
+        self._put(end_records(len(self._names), start, self.size_bytes - start))
         self._flush()
+        self._directory.close()
         return self._running.digest(), self.size_bytes
 
     # ------------------------------------------------------------ pieces
@@ -198,7 +198,13 @@ class ZipWriter:
         return AipEntry(path=path, component_id=component_id, offset=offset, size_bytes=len(content), digest=digest)
 
     def _add_unknown(
-        self, path: str, opened: BinaryIO, source: Path, expected: Digest, size_bytes: int, component_id: str | None
+        self,
+        path: str,
+        opened: BinaryIO,
+        source: Path | str,
+        expected: Digest,
+        size_bytes: int,
+        component_id: str | None,
     ) -> AipEntry:
         name = self._claim(path)
         self._flush()
@@ -218,7 +224,7 @@ class ZipWriter:
         self._target.seek(begin)
         for chunk in chunks(self._target, limit_bytes=len(header) + size_bytes):
             self._running.update(chunk)
-        self._pending.append(_Pending(name, crc, size_bytes, begin))
+        self._directory.write(central_header(name, crc, size_bytes, begin, self._times))
         self.size_bytes = begin + len(header) + size_bytes
         return AipEntry(
             path=path, component_id=component_id, offset=begin + len(header), size_bytes=size_bytes, digest=expected
@@ -226,14 +232,15 @@ class ZipWriter:
 
     def _claim(self, path: str) -> bytes:
         name = path.encode()
-        if name in self._names or len(name) > _NAME_BYTES_MAX:
+        known = hash(name)
+        if known in self._names or len(name) > _NAME_BYTES_MAX:
             raise UnsafeKey(f"entry name {path[:200]!r} stands twice or is too long")
-        self._names.add(name)
+        self._names.add(known)
         return name
 
     def _header(self, path: str, crc: int, size_bytes: int) -> int:
         name = self._claim(path)
-        self._pending.append(_Pending(name, crc, size_bytes, self.size_bytes))
+        self._directory.write(central_header(name, crc, size_bytes, self.size_bytes, self._times))
         self._put(local_header(name, crc, size_bytes, self._times))
         return self.size_bytes
 
@@ -285,7 +292,7 @@ def end_records(count: int, start: int, size_bytes: int) -> bytes:
     return record + _ZIP64_LOCATOR.pack(b"PK\6\7", 0, start + size_bytes, 1) + end
 
 
-def _read_whole(source: Path, size_bytes: int) -> bytes:
+def _read_whole(source: Path | str, size_bytes: int) -> bytes:
     """Returns a small file's bytes, one more than expected if it has more; opened without Python's buffering layers."""
     descriptor = os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
@@ -297,8 +304,8 @@ def _read_whole(source: Path, size_bytes: int) -> bytes:
     return content
 
 
-def _refuse_difference(source: Path, expected: Digest, size_bytes: int, digest: Digest, size_read: int) -> None:
+def _refuse_difference(source: Path | str, expected: Digest, size_bytes: int, digest: Digest, size_read: int) -> None:
     if size_read != size_bytes:
-        raise DigestMismatch(f"{source.name}: {size_read} bytes or more, expected {size_bytes}")
+        raise DigestMismatch(f"{Path(source).name}: {size_read} bytes or more, expected {size_bytes}")
     if digest != expected:
-        raise DigestMismatch(f"{source.name}: {digest}, expected {expected}")
+        raise DigestMismatch(f"{Path(source).name}: {digest}, expected {expected}")

@@ -6,6 +6,7 @@ the same bytes (DESIGN D4 and section 6).
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from sys import intern
 from typing import Any, Final
 from uuid import UUID
 
@@ -145,13 +146,13 @@ def _files(
     return [
         PackagedFile(
             component=component,
-            source=folder / staged_name(row.ordinal),
+            source=f"{folder}/{staged_name(row.ordinal)}",
             digest=sha256(row.declared_sha256),
             size_bytes=row.declared_size_bytes,
-            mime=row.mime or "application/octet-stream",
-            puid=row.puid,
-            format_name=row.format_name or "unknown",
-            format_version=row.format_version,
+            mime=intern(row.mime or "application/octet-stream"),
+            puid=row.puid and intern(row.puid),
+            format_name=intern(row.format_name or "unknown"),
+            format_version=row.format_version and intern(row.format_version),
             signatures=tuple(reports.get(component.id, ())),
             crc32=row.crc32,
         )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from archive_service import clock
 from archive_service.errors import DigestMismatch, StoreUnavailable
-from archive_service.storage.announced import AnnouncedSource, same_bytes
+from archive_service.storage.announced import AnnouncedSource, HashedBytes, same_bytes
 from archive_service.storage.filesystem import FilesystemStore
 from archive_service.storage.port import ReadBackOutcome, StoreAccessDenied, StoreThrottled, read_back
 from archive_service.storage.resuming import Body, ResumingReader
@@ -31,6 +31,32 @@ def test_read_back_tells_what_it_found(tmp_path: Path) -> None:
     assert (longer.outcome, longer.digest, longer.size_bytes) == (ReadBackOutcome.DAMAGED, None, 11)
     shorter = read_back(store, key, expected=what.digest, size_bytes=what.size_bytes + 1)
     assert (shorter.outcome, shorter.reason) == (ReadBackOutcome.DAMAGED, "70000 bytes, expected 70001")
+
+
+def test_bytes_that_carry_their_digest_are_believed_and_read_back_all_the_same(tmp_path: Path) -> None:
+    store, key, what = FilesystemStore("kho-1", tmp_path), fresh_key(), content()
+    stored = store.put(key, HashedBytes(what.bytes_, what.digest), expected=what.digest, size_bytes=what.size_bytes)
+    assert stored.sha256 == what.digest
+    assert read_back(store, key, expected=what.digest, size_bytes=what.size_bytes).outcome is ReadBackOutcome.INTACT
+    for wrong in (
+        {"expected": content(seed=2).digest, "size_bytes": what.size_bytes},
+        {"expected": what.digest, "size_bytes": what.size_bytes - 1},
+        {"expected": what.digest, "size_bytes": what.size_bytes + 1},
+    ):
+        with pytest.raises(DigestMismatch):
+            store.put(fresh_key(), HashedBytes(what.bytes_, what.digest), **wrong)  # type: ignore[arg-type]
+    lying, other = HashedBytes(b"X" + what.bytes_[1:], what.digest), fresh_key()
+    store.put(other, lying, expected=what.digest, size_bytes=what.size_bytes)
+    assert read_back(store, other, expected=what.digest, size_bytes=what.size_bytes).outcome is ReadBackOutcome.DAMAGED
+
+
+def test_the_rest_of_bytes_that_carry_their_digest_is_hashed() -> None:
+    what = content()
+    source = HashedBytes(b"before" + what.bytes_, content(seed=2).digest)
+    source.seek(len(b"before"))
+    announced = AnnouncedSource("x", source, expected=what.digest, size_bytes=what.size_bytes)
+    assert b"".join(announced.chunks()) == what.bytes_
+    announced.require_as_announced()
 
 
 @given(st.binary(max_size=2_000), st.integers(1, 700))

@@ -68,7 +68,7 @@ def test_the_same_content_gives_the_same_bytes(content: AipContent) -> None:
 
 def test_known_crc_changes_nothing_but_the_reading(tmp_path: Path) -> None:
     content = content_of(tmp_path, write_folder(tmp_path, 2, size_bytes=2_500_000))
-    known = [replace(file, crc32=zlib.crc32(file.source.read_bytes())) for file in content.files]
+    known = [replace(file, crc32=zlib.crc32(Path(file.source).read_bytes())) for file in content.files]
     path = tmp_path / "a.zip"
     with path.open("w+b") as target:
         aip = build_aip(content, target)
@@ -87,7 +87,7 @@ def test_a_file_that_is_not_what_was_checked_stops_the_build(
     content = content_of(tmp_path, paths)
     if with_crc:
         content = replace(
-            content, files=[replace(file, crc32=zlib.crc32(file.source.read_bytes())) for file in content.files]
+            content, files=[replace(file, crc32=zlib.crc32(Path(file.source).read_bytes())) for file in content.files]
         )
     body = paths[1].read_bytes()
     paths[1].write_bytes({"changed": b"X" + body[1:], "shorter": body[:-1], "longer": body + b"X"}[damage])
