@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -81,6 +81,8 @@ class CopyMarks:
     owner_name: str
     """Its owner (cơ quan chủ quản)."""
     dossier_code: str
+    procedure_code: str | None = None
+    """Mã thủ tục hành chính; goes into the QR code only."""
     result_code: str | None = None
     """`{mã hồ sơ}-KQ(n)` when the original is a result."""
     archive_code: str
@@ -146,6 +148,50 @@ class CopyWords:
     """Of the file's bytes; goes into the register (R145)."""
     forms: dict[str, str]
     words: dict[str, str]
+    qr: "QrContent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QrContent:
+    """What the QR code holds besides the verification address (R113)."""
+
+    fields: tuple[tuple[str, str], ...] = ()
+    """Key in the code and name of the mark, most important first."""
+    max_bytes: int = 0
+    """Longest content in UTF-8; what does not fit is cut or left out, never the address."""
+    error_level: str = "Q"
+    """ISO/IEC 18004 error correction: L, M, Q or H."""
+
+    def text(self, marks: "CopyMarks") -> str:
+        """Returns the address with the data as its fragment: it opens like the address alone, and the fragment is not sent to the server."""
+        content, joint = marks.verify_url, "#"
+        for key, name in self.fields:
+            value = getattr(marks, name)
+            if value is None:
+                continue
+            part = _fitting(f"{joint}{key}=", str(value), self.max_bytes - len(content.encode()))
+            if part:
+                content, joint = content + part, "&"
+        return content
+
+
+def _fitting(head: str, value: str, room_bytes: int) -> str:
+    """Returns `head` with as much of the value as there is room for, "" when that would be less than a few letters."""
+    shown = unicodedata.normalize("NFC", value)
+    text = head + _iri(shown)
+    while len(text.encode()) > room_bytes and len(shown) > SHORTEST_CUT:
+        shown = shown[:-1].rstrip()
+        text = f"{head}{_iri(shown)}…"
+    return text if len(text.encode()) <= room_bytes else ""
+
+
+def _iri(value: str) -> str:
+    """Returns a value for an IRI fragment (RFC 3987): letters of any script as they are, blanks as "+", what would part it escaped."""
+    return "".join(f"%{ord(char):02X}" if char in "%&#+=/?" else "+" if char == " " else char for char in value)
+
+
+SHORTEST_CUT: Final = 8
+"""A value is not cut below this many characters: less tells nobody anything."""
 
 
 def load_words(version: str | None = None) -> CopyWords:
@@ -161,6 +207,11 @@ def load_words(version: str | None = None) -> CopyWords:
         digest=digest,
         forms={form.value: words for form, words in raw.forms.items()},
         words=raw.words.model_dump(),
+        qr=QrContent(
+            fields=tuple((item.key, item.value) for item in raw.qr.fields),
+            max_bytes=raw.qr.max_bytes,
+            error_level=raw.qr.error_level,
+        ),
     )
 
 
@@ -207,9 +258,25 @@ class _WordsInFile(BaseModel):
     sheet_code: _Word
 
 
+class _QrField(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: Annotated[str, Field(pattern=r"^[a-z]{1,10}$")]
+    value: Literal["dossier_code", "procedure_code", "result_code", "archive_code", "document_title", "number_text"]
+
+
+class _QrInFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fields: tuple[_QrField, ...] = ()
+    max_bytes: Annotated[int, Field(ge=0, le=600)] = 0
+    error_level: Literal["L", "M", "Q", "H"] = "Q"
+
+
 class _WordsFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: str
     forms: dict[CopyForm, _Word]
     words: _WordsInFile
+    qr: _QrInFile = _QrInFile()

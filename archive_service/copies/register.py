@@ -167,6 +167,7 @@ def _marks(session: Session, service: Service, copy: CertifiedCopy) -> tuple[Cop
         system_name=settings.system_name,
         owner_name=settings.owner_name,
         dossier_code=record.dossier_code,
+        procedure_code=record.procedure_code,
         result_code=_result_code(session, record, component),
         archive_code=record.archive_file_code,
         document_title=component.title,

@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pypdfium2
 import pytest
@@ -72,8 +73,10 @@ def test_the_qr_code_leads_to_the_public_answer(archive: Archive, record_id: str
     copy = _issue(archive, record_id).json()
     picture = pypdfium2.PdfDocument(_pdf(archive, copy).content)[0].render(scale=200 / 72).to_pil()
     (code,) = zxingcpp.read_barcodes(picture)
-    assert code.text == f"http://127.0.0.1:8000/verify/{copy['verify_code']}"
-    answer = archive.http.get(f"/api/v1/verify/{code.text.rsplit('/', 1)[-1]}").json()
+    address, _, data = code.text.partition("#")
+    assert address == f"http://127.0.0.1:8000/verify/{copy['verify_code']}"
+    assert dict(parse_qsl(data))["hs"] == "000.00.16.H56-250314-0042"
+    answer = archive.http.get(f"/api/v1/verify/{address.rsplit('/', 1)[-1]}").json()
     assert (answer["status"], answer["number"], answer["pages"]) == ("valid", 1, copy["pages"])
 
 

@@ -59,6 +59,7 @@ def marks(content: bytes, **changes: Any) -> CopyMarks:
         system_name="Hệ thống lưu trữ điện tử hồ sơ thủ tục hành chính tỉnh Thanh Hóa",
         owner_name="Ủy ban nhân dân tỉnh Thanh Hóa",
         dossier_code="000.00.16.H56-250314-0042",
+        procedure_code="1.002891.000.00.00.H56",
         result_code="000.00.16.H56-250314-0042-KQ(1)",
         archive_code="H56.16.000.00.16.H56-250314-0042.0000007",
         document_title="Giấy chứng nhận quyền sử dụng đất",

@@ -3,13 +3,14 @@
 import unicodedata
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pikepdf
 import pytest
 import zxingcpp
 from PIL import Image, ImageChops, ImageFilter, ImageOps, ImageStat
 
-from archive_service.copies.marks import load_words
+from archive_service.copies.marks import QrContent, load_words
 from archive_service.copies.originals import page_size
 from archive_service.copies.render import CopyForm, CopyNotPossible
 from archive_service.digests import digest_bytes
@@ -106,13 +107,37 @@ def test_sheet_codes_bind_the_copy_and_the_original():
     assert one.sheet_code(1) != marks(b"one", copy_code="7KQ2-M9XD-4TPB").sheet_code(1)
 
 
-def test_the_qr_code_on_every_sheet_opens_the_verification_page(full):
+def test_the_qr_code_on_every_sheet_opens_the_verification_page_and_carries_the_data(full):
     for sheet in range(full.told.page_count):
         found = zxingcpp.read_barcodes(full.picture(sheet, dpi=200))
-        assert [(code.text, code.format) for code in found] == [(URL, zxingcpp.BarcodeFormat.QRCode)]
-        assert found[0].ec_level == "Q"
+        assert [code.format for code in found] == [zxingcpp.BarcodeFormat.QRCode]
+        address, _, data = found[0].text.partition("#")
+        assert address == URL
+        given = marks(b"")
+        assert dict(parse_qsl(data)) == {
+            "hs": given.dossier_code,
+            "tthc": "1.002891.000.00.00.H56",
+            "ten": given.document_title,
+            "so": given.number_text,
+        }
+        assert found[0].ec_level in {"M", "Q", "H"}
         assert found[0].position.bottom_right.x < 200 * 35 / 25.4  # top left of the sheet (R113)
         assert found[0].position.bottom_right.y < 200 * 35 / 25.4
+
+
+def test_the_data_of_a_qr_code_give_way_before_the_address_does():
+    content = load_words("1").qr
+    long_title = marks(b"", document_title="Quyết định & giấy phép #1 " + "ắ" * 500, procedure_code="1.002891")
+    text = content.text(long_title)
+    assert len(text.encode()) <= content.max_bytes
+    data = dict(parse_qsl(text.partition("#")[2]))
+    assert data["ten"].startswith("Quyết định & giấy phép #1 ắ")
+    assert data["ten"].endswith("…")
+    assert "so" not in data
+    far = marks(b"", verify_url="https://" + "x" * 150 + "/verify/1")
+    assert content.text(far).partition("#")[0] == far.verify_url
+    assert QrContent().text(far) == far.verify_url
+    assert "tthc" not in dict(parse_qsl(content.text(marks(b"", procedure_code=None)).partition("#")[2]))
 
 
 def test_forms_and_numbers(tmp_path):
