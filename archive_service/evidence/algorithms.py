@@ -15,7 +15,9 @@ from archive_service.errors import ConfigurationInvalid
 from archive_service.resources import profiles_dir
 
 DEFAULT_VERSION: Final = "1"
-HASH_NAMES: Final = frozenset({"sha1", "sha224", "sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512"})
+HASH_NAMES: Final = frozenset(
+    {"sha1", "sha224", "sha256", "sha384", "sha512", "sha512_256", "sha3_224", "sha3_256", "sha3_384", "sha3_512"}
+)
 """Digest algorithms that Evidence Records are read with, by asn1crypto's and hashlib's common name."""
 
 

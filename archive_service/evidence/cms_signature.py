@@ -20,6 +20,8 @@ _HASHES: Final[dict[str, Callable[[], hashes.HashAlgorithm]]] = {
     "sha256": hashes.SHA256,
     "sha384": hashes.SHA384,
     "sha512": hashes.SHA512,
+    "sha512_256": hashes.SHA512_256,
+    "sha3_224": hashes.SHA3_224,
     "sha3_256": hashes.SHA3_256,
     "sha3_384": hashes.SHA3_384,
     "sha3_512": hashes.SHA3_512,
