@@ -6,14 +6,14 @@ references and ids at every METS. What a rule means where the text leaves room i
 means (tests/conformance).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
 from archive_service.packaging.content import CsipVersion
-from archive_service.packaging.csip_context import Context, Vocabularies, vocabularies
+from archive_service.packaging.csip_context import Context, Rule, Vocabularies, vocabularies
 from archive_service.packaging.csip_files import FILE_RULES
 from archive_service.packaging.csip_header import AIP_RULES, HEADER_RULES, SIP_RULES
 from archive_service.packaging.csip_metadata import METADATA_RULES
@@ -73,7 +73,6 @@ class CsipReport:
         }
 
 
-Rule = Callable[[Context], Iterator[str]]
 _PROBLEMS_MAX: Final = 20
 """Of one rule; a package of 100,000 files can be wrong 100,000 times in the same way."""
 

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -82,9 +82,25 @@ class Context:
         return (root.header.get("csip:OAISPACKAGETYPE") or "") if root is not None and root.header is not None else ""
 
 
+Rule = Callable[[Context], Iterator[str]]
+"""What one requirement asks of a package: yields each way in which it is not met."""
+DocumentCheck = Callable[[Context, Mets], Iterator[str]]
+"""The same of one METS document."""
+
+
 def place(document: Mets) -> str:
     """Returns how a document is called in reports."""
     return f"{document.folder}METS.xml"
+
+
+def on_each(check: DocumentCheck) -> Rule:
+    """Returns the rule that makes a check on every METS document and tells in which one it found what."""
+
+    def rule(context: Context) -> Iterator[str]:
+        for document in context.documents:
+            yield from (f"{place(document)}: {problem}" for problem in check(context, document))
+
+    return rule
 
 
 def media_type_problem(value: str | None) -> str | None:

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from archive_service.packaging.csip_context import Context, media_type_problem, place
+from archive_service.packaging.csip_context import Context, Rule, media_type_problem, place
 from archive_service.packaging.csip_metadata import checksum_problems, href_problems, size_problems
 from archive_service.packaging.mets_reader import Attributes, FileGroup, Mets, MetsFile
 
 FileCheck = Callable[[Context, Mets, MetsFile], Iterator[str]]
 
 
-def _on_files(check: FileCheck) -> Callable[[Context], Iterator[str]]:
+def _on_files(check: FileCheck) -> Rule:
     def rule(context: Context) -> Iterator[str]:
         for document in context.documents:
             for group in document.groups:
@@ -21,7 +21,7 @@ def _on_files(check: FileCheck) -> Callable[[Context], Iterator[str]]:
     return rule
 
 
-def _on_locations(check: Callable[[Context, Mets, Attributes], Iterator[str]]) -> Callable[[Context], Iterator[str]]:
+def _on_locations(check: Callable[[Context, Mets, Attributes], Iterator[str]]) -> Rule:
     def on_file(context: Context, document: Mets, file: MetsFile) -> Iterator[str]:
         for location in file.locations:
             yield from check(context, document, location)
@@ -29,7 +29,7 @@ def _on_locations(check: Callable[[Context, Mets, Attributes], Iterator[str]]) -
     return _on_files(on_file)
 
 
-def _on_groups(check: Callable[[Context, FileGroup], Iterator[str]]) -> Callable[[Context], Iterator[str]]:
+def _on_groups(check: Callable[[Context, FileGroup], Iterator[str]]) -> Rule:
     def rule(context: Context) -> Iterator[str]:
         for document in context.documents:
             for group in document.groups:
@@ -51,7 +51,7 @@ def _section_id(context: Context) -> Iterator[str]:
             yield f"{place(document)}: fileSec has no ID"
 
 
-def _has_group(use: str) -> Callable[[Context], Iterator[str]]:
+def _has_group(use: str) -> Rule:
     def rule(context: Context) -> Iterator[str]:
         for document in context.roots():
             uses = [group.attributes.get("USE") or "" for group in document.groups]
@@ -95,7 +95,7 @@ def _use(context: Context) -> Iterator[str]:
                 yield f"{name}: USE {value!r} is no folder of the package"
 
 
-def _unique(select: Callable[[Mets], Iterator[Attributes]], what: str) -> Callable[[Context], Iterator[str]]:
+def _unique(select: Callable[[Mets], Iterator[Attributes]], what: str) -> Rule:
     def rule(context: Context) -> Iterator[str]:
         seen: set[str] = set()
         for document in context.documents:
@@ -153,7 +153,7 @@ def _checksum_type(context: Context, _: Mets, file: MetsFile) -> Iterator[str]:
         yield f"CHECKSUMTYPE {file.attributes.get('CHECKSUMTYPE')!r} is not in the METS list"
 
 
-def _refers(name: str, kinds: tuple[str, ...]) -> Callable[[Context], Iterator[str]]:
+def _refers(name: str, kinds: tuple[str, ...]) -> Rule:
     """CSIP74, 75: ADMID and DMDID name sections of their document."""
 
     def rule(context: Context) -> Iterator[str]:

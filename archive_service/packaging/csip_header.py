@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from archive_service.packaging.csip_context import Context, place
+from archive_service.packaging.csip_context import Context, DocumentCheck, Rule, on_each
 from archive_service.packaging.mets_reader import Mets, Node
 
 AIP_PROFILE: Final = "https://earkdip.dilcis.eu/profile/E-ARK-AIP-v2-2-0.xml"
@@ -12,20 +12,12 @@ AIP_PROFILE: Final = "https://earkdip.dilcis.eu/profile/E-ARK-AIP-v2-2-0.xml"
 _SIP_PROFILES: Final = ("https://earksip.dilcis.eu/profile/E-ARK-SIP.xml",)
 
 
-def _on_each(check: Callable[[Context, Mets], Iterator[str]]) -> Callable[[Context], Iterator[str]]:
-    def rule(context: Context) -> Iterator[str]:
-        for document in context.documents:
-            yield from (f"{place(document)}: {problem}" for problem in check(context, document))
-
-    return rule
-
-
-def _on_header(check: Callable[[Context, Node], Iterator[str]]) -> Callable[[Context], Iterator[str]]:
+def _on_header(check: Callable[[Context, Node], Iterator[str]]) -> Rule:
     def rule(context: Context, document: Mets) -> Iterator[str]:
         if document.header is not None:
             yield from check(context, document.header)
 
-    return _on_each(rule)
+    return on_each(rule)
 
 
 def _objid(context: Context, document: Mets) -> Iterator[str]:
@@ -152,13 +144,13 @@ def _agent_note_type(_: Context, header: Node) -> Iterator[str]:
 
 
 HEADER_RULES: Final = {
-    "CSIP1": _on_each(_objid),
-    "CSIP2": _on_each(_type),
-    "CSIP3": _on_each(_other_type),
-    "CSIP4": _on_each(_content_information),
-    "CSIP5": _on_each(_other_content_information),
-    "CSIP6": _on_each(_profile),
-    "CSIP117": _on_each(_header),
+    "CSIP1": on_each(_objid),
+    "CSIP2": on_each(_type),
+    "CSIP3": on_each(_other_type),
+    "CSIP4": on_each(_content_information),
+    "CSIP5": on_each(_other_content_information),
+    "CSIP6": on_each(_profile),
+    "CSIP117": on_each(_header),
     "CSIP7": _on_header(_created),
     "CSIP8": _on_header(_modified),
     "CSIP9": _on_header(_package_type),
@@ -215,13 +207,13 @@ def _aip_premis_version(_: Context, document: Mets) -> Iterator[str]:
 
 
 AIP_RULES: Final = {
-    "AIPM1": _on_each(_objid),
-    "AIPM2": _on_each(_aip_profile),
+    "AIPM1": on_each(_objid),
+    "AIPM2": on_each(_aip_profile),
     "AIPM3": _on_header(_aip_type),
-    "AIPM4": _on_each(_aip_current),
-    "AIPM5": _on_each(_aip_provenance),
-    "AIPM6": _on_each(_aip_premis),
-    "AIPM7": _on_each(_aip_premis_version),
+    "AIPM4": on_each(_aip_current),
+    "AIPM5": on_each(_aip_provenance),
+    "AIPM6": on_each(_aip_premis),
+    "AIPM7": on_each(_aip_premis_version),
 }
 
 
@@ -252,7 +244,7 @@ def _record_id(kind: str) -> Callable[[Context, Node], Iterator[str]]:
     return check
 
 
-def _file_attribute(name: str) -> Callable[[Context, Mets], Iterator[str]]:
+def _file_attribute(name: str) -> DocumentCheck:
     def check(_: Context, document: Mets) -> Iterator[str]:
         files = [file for group in document.groups for file in group.files]
         values = [file.attributes.get(name) for file in files]
@@ -263,14 +255,14 @@ def _file_attribute(name: str) -> Callable[[Context, Mets], Iterator[str]]:
 
 
 SIP_RULES: Final = {
-    "SIP2": _on_each(_sip_profile),
+    "SIP2": on_each(_sip_profile),
     "SIP4": _on_header(_sip_type),
     "SIP5": _on_header(_record_id("SUBMISSIONAGREEMENT")),
     "SIP6": _on_header(_record_id("PREVIOUSSUBMISSIONAGREEMENT")),
     "SIP7": _on_header(_record_id("REFERENCECODE")),
     "SIP8": _on_header(_record_id("PREVIOUSREFERENCECODE")),
-    "SIP32": _on_each(_file_attribute("sip:FILEFORMATNAME")),
-    "SIP33": _on_each(_file_attribute("sip:FILEFORMATVERSION")),
-    "SIP34": _on_each(_file_attribute("sip:FILEFORMATREGISTRY")),
-    "SIP35": _on_each(_file_attribute("sip:FILEFORMATKEY")),
+    "SIP32": on_each(_file_attribute("sip:FILEFORMATNAME")),
+    "SIP33": on_each(_file_attribute("sip:FILEFORMATVERSION")),
+    "SIP34": on_each(_file_attribute("sip:FILEFORMATREGISTRY")),
+    "SIP35": on_each(_file_attribute("sip:FILEFORMATKEY")),
 }

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from archive_service.errors import PackageInvalid
-from archive_service.packaging.csip_context import Context, media_type_problem, place
+from archive_service.packaging.csip_context import Context, Rule, media_type_problem, place
 from archive_service.packaging.mets_reader import Attributes, MetadataSection, Mets
 
 _HASHES: Final = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-384": "sha384", "SHA-512": "sha512"}
@@ -24,7 +24,7 @@ def _sections(document: Mets, kind: str) -> list[MetadataSection]:
     return [section for section in document.administrative if section.kind == kind]
 
 
-def _on_sections(kind: str, check: SectionCheck) -> Callable[[Context], Iterator[str]]:
+def _on_sections(kind: str, check: SectionCheck) -> Rule:
     def rule(context: Context) -> Iterator[str]:
         for document in context.documents:
             for section in _sections(document, kind):
@@ -34,7 +34,7 @@ def _on_sections(kind: str, check: SectionCheck) -> Callable[[Context], Iterator
     return rule
 
 
-def _on_references(kind: str, check: ReferenceCheck) -> Callable[[Context], Iterator[str]]:
+def _on_references(kind: str, check: ReferenceCheck) -> Rule:
     def on_section(context: Context, document: Mets, section: MetadataSection) -> Iterator[str]:
         if section.reference is not None:
             yield from check(context, document, section.reference)
@@ -52,7 +52,7 @@ def _all_ids(context: Context) -> dict[str, int]:
     return counts
 
 
-def _identified(kind: str) -> Callable[[Context], Iterator[str]]:
+def _identified(kind: str) -> Rule:
     def rule(context: Context) -> Iterator[str]:
         counts = _all_ids(context)
         for document in context.documents:
@@ -214,9 +214,9 @@ def _provenance(context: Context) -> Iterator[str]:
                 yield f"{place(document)}: {path} has no digiprovMD"
 
 
-def _family(kind: str, first: int, *, created: bool) -> dict[str, Callable[[Context], Iterator[str]]]:
+def _family(kind: str, first: int, *, created: bool) -> dict[str, Rule]:
     """Returns the rules of one kind of section, from its ID at `first` to CHECKSUMTYPE; only dmdSec has CREATED."""
-    rules: list[Callable[[Context], Iterator[str]]] = [_identified(kind)]
+    rules: list[Rule] = [_identified(kind)]
     if created:
         rules.append(_on_sections(kind, _created))
     rules += [_on_sections(kind, _status), _on_sections(kind, _referenced)]

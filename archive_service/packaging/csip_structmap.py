@@ -1,20 +1,18 @@
 """CSIP80-112, 116, 118, 119: the structural map."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
-from archive_service.packaging.csip_context import Context, csip_maps, divisions, main_divisions, place
+from archive_service.packaging.csip_context import (
+    Context,
+    DocumentCheck,
+    csip_maps,
+    divisions,
+    main_divisions,
+    on_each,
+    place,
+)
 from archive_service.packaging.mets_reader import Mets, Node
-
-DocumentCheck = Callable[[Context, Mets], Iterator[str]]
-
-
-def _on_each(check: DocumentCheck) -> Callable[[Context], Iterator[str]]:
-    def rule(context: Context) -> Iterator[str]:
-        for document in context.documents:
-            yield from (f"{place(document)}: {problem}" for problem in check(context, document))
-
-    return rule
 
 
 def _one_map(_: Context, document: Mets) -> Iterator[str]:
@@ -219,39 +217,39 @@ def _pointer_is(name: str, value: str) -> DocumentCheck:
 _ADMINISTRATIVE: Final = ("digiprovMD", "rightsMD", "techMD", "sourceMD")
 
 STRUCT_MAP_RULES: Final = {
-    "CSIP80": _on_each(_one_map),
-    "CSIP81": _on_each(_map_type),
-    "CSIP82": _on_each(_map_label),
-    "CSIP83": _on_each(_map_id),
-    "CSIP84": _on_each(_main),
-    "CSIP85": _on_each(_main_id),
-    "CSIP86": _on_each(_main_label),
-    "CSIP88": _on_each(_metadata),
-    "CSIP89": _on_each(_division_id("Metadata")),
-    "CSIP90": _on_each(_metadata),
-    "CSIP91": _on_each(_lists("ADMID", _ADMINISTRATIVE)),
-    "CSIP92": _on_each(_lists("DMDID", ("dmdSec",))),
-    "CSIP93": _on_each(_has_division("Documentation")),
-    "CSIP94": _on_each(_division_id("Documentation")),
-    "CSIP95": _on_each(_has_division("Documentation")),
-    "CSIP96": _on_each(_referenced("Documentation")),
-    "CSIP116": _on_each(_referenced("Documentation")),
-    "CSIP97": _on_each(_has_division("Schemas")),
-    "CSIP98": _on_each(_division_id("Schemas")),
-    "CSIP99": _on_each(_has_division("Schemas")),
-    "CSIP100": _on_each(_referenced("Schemas")),
-    "CSIP118": _on_each(_referenced("Schemas")),
-    "CSIP101": _on_each(_contents),
-    "CSIP102": _on_each(_division_id("Representations")),
-    "CSIP103": _on_each(_contents),
-    "CSIP104": _on_each(_referenced("Representations")),
-    "CSIP119": _on_each(_referenced("Representations")),
-    "CSIP105": _on_each(_representations),
-    "CSIP106": _on_each(_all_ids),
-    "CSIP107": _on_each(_path),
-    "CSIP108": _on_each(_titles),
-    "CSIP109": _on_each(_one_pointer),
-    "CSIP110": _on_each(_pointer_href),
-    "CSIP111": _on_each(_pointer_is("xlink:type", "simple")),
-    "CSIP112": _on_each(_pointer_is("LOCTYPE", "URL")),
+    "CSIP80": on_each(_one_map),
+    "CSIP81": on_each(_map_type),
+    "CSIP82": on_each(_map_label),
+    "CSIP83": on_each(_map_id),
+    "CSIP84": on_each(_main),
+    "CSIP85": on_each(_main_id),
+    "CSIP86": on_each(_main_label),
+    "CSIP88": on_each(_metadata),
+    "CSIP89": on_each(_division_id("Metadata")),
+    "CSIP90": on_each(_metadata),
+    "CSIP91": on_each(_lists("ADMID", _ADMINISTRATIVE)),
+    "CSIP92": on_each(_lists("DMDID", ("dmdSec",))),
+    "CSIP93": on_each(_has_division("Documentation")),
+    "CSIP94": on_each(_division_id("Documentation")),
+    "CSIP95": on_each(_has_division("Documentation")),
+    "CSIP96": on_each(_referenced("Documentation")),
+    "CSIP116": on_each(_referenced("Documentation")),
+    "CSIP97": on_each(_has_division("Schemas")),
+    "CSIP98": on_each(_division_id("Schemas")),
+    "CSIP99": on_each(_has_division("Schemas")),
+    "CSIP100": on_each(_referenced("Schemas")),
+    "CSIP118": on_each(_referenced("Schemas")),
+    "CSIP101": on_each(_contents),
+    "CSIP102": on_each(_division_id("Representations")),
+    "CSIP103": on_each(_contents),
+    "CSIP104": on_each(_referenced("Representations")),
+    "CSIP119": on_each(_referenced("Representations")),
+    "CSIP105": on_each(_representations),
+    "CSIP106": on_each(_all_ids),
+    "CSIP107": on_each(_path),
+    "CSIP108": on_each(_titles),
+    "CSIP109": on_each(_one_pointer),
+    "CSIP110": on_each(_pointer_href),
+    "CSIP111": on_each(_pointer_is("xlink:type", "simple")),
+    "CSIP112": on_each(_pointer_is("LOCTYPE", "URL")),
 }

@@ -1,10 +1,10 @@
 """CSIPSTR1-16: folders and files of a package; and the reading of its METS documents (CSIP0)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from archive_service.errors import PackageInvalid
-from archive_service.packaging.csip_context import Context
+from archive_service.packaging.csip_context import Context, Rule
 from archive_service.packaging.mets_reader import read_mets
 from archive_service.packaging.xml_reader import XmlRefused
 
@@ -44,7 +44,7 @@ def _mets(context: Context) -> Iterator[str]:
     yield from context.unreadable
 
 
-def _folder(name: str) -> Callable[[Context], Iterator[str]]:
+def _folder(name: str) -> Rule:
     def rule(context: Context) -> Iterator[str]:
         if name not in context.view.folders:
             yield f"there is no folder {name}"
@@ -52,7 +52,7 @@ def _folder(name: str) -> Callable[[Context], Iterator[str]]:
     return rule
 
 
-def _misplaced(name: str) -> Callable[[Context], Iterator[str]]:
+def _misplaced(name: str) -> Rule:
     """CSIPSTR6, 7: metadata of a kind belong in metadata/KIND."""
 
     def rule(context: Context) -> Iterator[str]:
@@ -68,7 +68,7 @@ def _own_folders(context: Context) -> Iterator[str]:
             yield f"{path} is in no representation's folder"
 
 
-def _in_representations(name: str) -> Callable[[Context], Iterator[str]]:
+def _in_representations(name: str) -> Rule:
     def rule(context: Context) -> Iterator[str]:
         for folder in _representations(context):
             if f"{folder}/{name}" not in context.view.folders and f"{folder}/{name}" not in context.view.sizes:
@@ -77,7 +77,7 @@ def _in_representations(name: str) -> Callable[[Context], Iterator[str]]:
     return rule
 
 
-def _anywhere(name: str) -> Callable[[Context], Iterator[str]]:
+def _anywhere(name: str) -> Rule:
     def rule(context: Context) -> Iterator[str]:
         if not any(folder.rsplit("/", 1)[-1] == name for folder in context.view.folders):
             yield f"there is no folder {name}"
