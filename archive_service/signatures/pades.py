@@ -27,7 +27,7 @@ from pyhanko.sign.validation.status import SignatureCoverageLevel
 
 from archive_service.signatures import certificates as names
 from archive_service.signatures import cms as cms_signatures
-from archive_service.signatures import pdf_structure
+from archive_service.signatures import hex_strings, pdf_structure
 from archive_service.signatures.assessment import Signed, assess, indication_of, unreadable
 from archive_service.signatures.chain import Circumstances, Purpose
 from archive_service.signatures.cms import UNREADABLE, could_not
@@ -58,6 +58,8 @@ PKCS7_SHA1: Final = "/adbe.pkcs7.sha1"
 KNOWN_SUB_FILTERS: Final = frozenset({DOC_TIMESTAMP, PADES, PKCS7_SHA1, "/adbe.pkcs7.detached", "/PBAD.PAdES"})
 
 PDF_UNREADABLE: Final = (*UNREADABLE, PdfError)
+
+hex_strings.install()
 
 
 @dataclass(slots=True)
