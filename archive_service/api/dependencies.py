@@ -28,6 +28,11 @@ def service_of(request: Request) -> Service:
     return service
 
 
+async def _service(request: Request) -> Service:
+    """Gives endpoints the parts of this process; asynchronous, since FastAPI sends a plain function to another thread."""
+    return service_of(request)
+
+
 def principal_of(request: Request) -> Principal:
     """Returns who calls: a bearer token, or a browser session (then unsafe methods need the session's CSRF token).
 
@@ -38,8 +43,8 @@ def principal_of(request: Request) -> Principal:
     service = service_of(request)
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
-        with service.database.read() as session:
-            return authenticate_token(session, token.strip(), at=clock.now())
+        with service.database.read_columns() as connection:
+            return authenticate_token(connection, token.strip(), at=clock.now())
     cookie = request.cookies.get(SESSION_COOKIE)
     if not cookie:
         raise NotSignedIn("a bearer token or a session is needed")
@@ -71,5 +76,5 @@ def signed_in_of(service: Service, cookie: str) -> SignedIn:
     return signed_in
 
 
-ServiceDep = Annotated[Service, Depends(service_of)]
+ServiceDep = Annotated[Service, Depends(_service)]
 PrincipalDep = Annotated[Principal, Depends(principal_of)]

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from archive_service import clock
 from archive_service.access.submissions import SubmissionQuery, Worst, find_scoped_submission, list_submissions
-from archive_service.api.dependencies import PrincipalDep, ServiceDep
+from archive_service.api.dependencies import PrincipalDep, ServiceDep, principal_of
 from archive_service.api.streams import body_chunks, whole_body
 from archive_service.digests import RunningDigest
 from archive_service.errors import BadRequest, DigestMismatch
@@ -85,15 +85,13 @@ def _uploads(service: Service, submission_id: UUID) -> list[dict[str, str]]:
 
 
 @router.put("/submissions/{submission_id}/components/{component_id}", status_code=HTTPStatus.NO_CONTENT)
-async def put_component(
-    submission_id: UUID, component_id: str, request: Request, service: ServiceDep, principal: PrincipalDep
-) -> Response:
+async def put_component(submission_id: UUID, component_id: str, request: Request, service: ServiceDep) -> Response:
     """Takes the bytes of one component; repeatable."""
     chunks = body_chunks(request, limit_bytes=service.settings.max_component_bytes)
-    # A small body, as most are, is taken in one go: each change of thread has its price.
+    # A small body, as most are, is taken in one go, caller's check included: a change of thread costs more than all else here.
     begun = [chunk for _ in range(2) if (chunk := await anext(chunks, b""))]
     whole = len(begun) < 2  # noqa: PLR2004 - the second chunk says that there is more
-    started = await run_in_threadpool(_take, service, principal, submission_id, component_id, begun, whole=whole)
+    started = await run_in_threadpool(_take, service, request, submission_id, component_id, begun, whole=whole)
     if isinstance(started, ComponentUpload):
         try:
             async for chunk in chunks:
@@ -110,7 +108,7 @@ async def put_component(
 
 def _take(
     service: Service,
-    principal: Principal,
+    request: Request,
     submission_id: UUID,
     component_id: str,
     begun: Sequence[bytes],
@@ -118,6 +116,7 @@ def _take(
     whole: bool,
 ) -> "ComponentUpload | _Comparison | None":
     """Takes the first chunks of a component; returns what takes the rest, None when that was all."""
+    principal = principal_of(request)
     with service.database.read_columns() as connection:
         expected = expected_component(connection, service.staging, submission_id, component_id, principal)
     if expected.already_received:

@@ -295,7 +295,7 @@ def test_a_token_from_creation_to_its_end(database: Database, at: datetime) -> N
     with database.read() as session:
         (row,) = tokens.list_tokens(session)
         assert text not in str(vars(row))
-        principal = tokens.authenticate_token(session, text, at)
+        principal = tokens.authenticate_token(session.connection(), text, at)
     assert (principal.id, principal.name) == (f"token:{row.id}", "Cổng dịch vụ công")
     assert principal.may(Permission.SUBMISSION_PUSH, "000.00.16.H40")
     assert not principal.may(Permission.SUBMISSION_PUSH, "000.00.17.H40")
@@ -304,7 +304,7 @@ def test_a_token_from_creation_to_its_end(database: Database, at: datetime) -> N
         tokens.revoke_token(session, row.id, agent=TESTER, at=at)
         tokens.revoke_token(session, row.id, agent=TESTER, at=at)
     with pytest.raises(NotSignedIn), database.read() as session:
-        tokens.authenticate_token(session, text, at)
+        tokens.authenticate_token(session.connection(), text, at)
     with database.read() as session:
         events = events_of(session, [("token", row.id)])
         assert [event.type for event in events] == [EventType.TOKEN_CREATED, EventType.TOKEN_REVOKED]
@@ -322,14 +322,14 @@ def test_a_token_ends_at_its_time(database: Database, at: datetime) -> None:
             at=at,
             expires_at=at + timedelta(days=1),
         )
-        assert tokens.verify_token(session, text, at + timedelta(hours=23)) is not None
-        assert tokens.verify_token(session, text, at + timedelta(days=1)) is None
+        assert tokens.verify_token(session.connection(), text, at + timedelta(hours=23)) is not None
+        assert tokens.verify_token(session.connection(), text, at + timedelta(days=1)) is None
 
 
 @pytest.mark.parametrize("text", ["", "arch_", "arch_" + "A" * 43, "Bearer x", "arch_" + "é" * 43, "x" * 100_000])
 def test_no_other_text_is_a_token(database: Database, at: datetime, text: str) -> None:
     with database.read() as session, pytest.raises(NotSignedIn):
-        tokens.authenticate_token(session, text, at)
+        tokens.authenticate_token(session.connection(), text, at)
 
 
 def test_a_token_needs_a_name_and_a_future(database: Database, at: datetime) -> None:
