@@ -93,7 +93,7 @@ SCHEDULE: Final = (
     ScheduledTask(
         name="storage-moves",
         kind=JobKind.KEEP_STORAGE,
-        minute="7",
+        minute="57",
         hour="*",
         reason="A move that waits for a repair or for a location that was away goes on within the hour.",
     ),
