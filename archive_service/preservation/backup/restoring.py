@@ -133,6 +133,7 @@ def restore_backup(
         raise ConfigurationInvalid(f"a backup of {header['engine']} needs {wanted}")
     work = into / RESTORING
     resumed = _text(work / _ID_NAME) == header["id"]
+    _require_untouched(into / SQLITE_NAME, header, resumed=resumed)
     with durable.os_errors("clear", RESTORING):
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True, mode=0o700)
@@ -153,10 +154,22 @@ def _require_empty_folder(into: Path) -> None:
     names = {path.name for path in into.iterdir()} if into.is_dir() else set()
     if into.exists() and not into.is_dir():
         raise Conflict(f"{into} is not a folder")
-    unfinished = RESTORING in names and SQLITE_NAME not in names
-    foreign = names - {_STORAGE} - ({RESTORING, *_MOVED} if unfinished else set())
+    ours = {RESTORING, *_MOVED, SQLITE_NAME, f"{SQLITE_NAME}-wal", f"{SQLITE_NAME}-shm"}
+    foreign = names - {_STORAGE} - (ours if RESTORING in names else set())
     if foreign:
         raise Conflict(f"{into} is not empty: {', '.join(sorted(foreign)[:5])}")
+
+
+def _require_untouched(path: Path, header: dict[str, Any], *, resumed: bool) -> None:
+    """A database that an earlier, killed run put in place may be put there again, unless somebody has worked with it since."""
+    if not path.exists():
+        return
+    database = Database(f"sqlite:///{path}")
+    try:
+        if not resumed or _last_seq(database) != header["last_seq"]:
+            raise Conflict(f"{path.parent} is not empty: {path.name} is of another restore, or was used since")
+    finally:
+        database.close()
 
 
 def _unpack(work: Path, name: str, content: Iterator[bytes]) -> None:
@@ -234,6 +247,8 @@ def _move_into_place(work: Path, into: Path) -> None:
                 (work / name).rename(into / name)
         for public in (into / "keys").glob("*.vkey"):
             public.chmod(0o644)
+        for suffix in ("-wal", "-shm"):
+            (into / f"{SQLITE_NAME}{suffix}").unlink(missing_ok=True)
         if (work / "database" / SQLITE_NAME).exists():
             (work / "database" / SQLITE_NAME).rename(into / SQLITE_NAME)
     durable.sync_directory(into)
