@@ -46,8 +46,8 @@ CPU_S_PER_MIB: Final = 0.3
 """Processor time that each MiB of the file adds."""
 CPU_S_PER_SIBLING_MIB: Final = 0.02
 """Processor time that each MiB of the files beside it adds: they are only digested."""
-WALL_FACTOR: Final = 2.0
-"""Wall time against processor time, for machines that do other work too."""
+WALL_FACTOR: Final = 5.0
+"""Wall time against processor time: a busy machine must not make an honest file look hostile, and what spins ends by processor time."""
 MEMORY_BASE_BYTES: Final = 350 * MIB
 """Address space that the check of a small file may add."""
 MEMORY_PER_BYTE: Final = 12
