@@ -7,8 +7,7 @@ folded, and each word as written, so that "nguyen" finds Nguyễn and "nguyễn"
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 TERM_LENGTH: Final = 60
 """Longest term kept; longer words are cut, on indexing and searching alike."""
@@ -43,9 +42,8 @@ def query_terms(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word[:TERM_LENGTH] for word in _WORD.findall(lowered(text))))[:8]
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """One word of a text, in the two forms it is searched by, and where it stands."""
+class Word(NamedTuple):
+    """One word of a text, in the two forms it is searched by, and where it stands; a tuple, because a text has so many of them."""
 
     folded: str
     written: str

@@ -68,10 +68,13 @@ def _first_pieces(
         access_column=Record.access_mode,
     )
     found: dict[UUID, int] = {}
-    all_of_them = and_(*(TextPiece.id.in_(text_index.pieces_with(session, term)) for term in terms))
-    any_of_them = TextPiece.id.in_(text_index.pieces_with(session, *terms))
-    for held in (all_of_them, any_of_them):
+    conditions = [and_(*(text_index.piece_holds(session, term) for term in terms))]
+    if len(terms) > 1:
+        conditions.append(text_index.piece_holds(session, *terms))
+    for held in conditions:
         left = [record_id for record_id in record_ids if record_id not in found]
+        if not left:
+            break
         query = (
             select(TextPiece.record_id, func.min(TextPiece.id))
             .join(Record, Record.id == TextPiece.record_id)
@@ -112,12 +115,17 @@ def snippet_of(content: str, terms: Sequence[Term], *, component_id: str, title:
 
 def _begins(words: Sequence[Word], terms: Sequence[Term]) -> list[tuple[int, int, int]]:
     """Returns where each hit begins, how many words it has, and which term it is, in order."""
-    return [
-        (place, len(term.words), number)
-        for place in range(len(words))
-        for number, term in enumerate(terms)
-        if term.begins_at(words, place)
-    ]
+    folded, written = [word.folded for word in words], [word.written for word in words]
+    found = []
+    for number, term in enumerate(terms):
+        forms, length = list(term.forms), len(term.words)
+        text = written if term.as_written else folded
+        found += [
+            (place, length, number)
+            for place, form in enumerate(text)
+            if form == forms[0] and (length == 1 or text[place : place + length] == forms)
+        ]
+    return sorted(found)
 
 
 def _densest(begins: Sequence[tuple[int, int, int]]) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, cast, column, literal_column, select, table, text
+from sqlalchemy import ColumnElement, Select, cast, column, exists, literal_column, select, table, text
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.orm import Session
 
@@ -52,11 +52,6 @@ class Term:
     def forms(self) -> tuple[str, ...]:
         """The words in the form they are looked up by."""
         return tuple(word.written if self.as_written else word.folded for word in self.words)
-
-    def begins_at(self, words: Sequence[Word], place: int) -> bool:
-        """Returns whether the term stands in a text at a place."""
-        here = words[place : place + len(self.words)]
-        return tuple(word.written if self.as_written else word.folded for word in here) == self.forms
 
 
 def terms_of(query: str) -> tuple[Term, ...]:
@@ -101,6 +96,15 @@ def pieces_with(session: Session, *terms: Term) -> Select[tuple[int]]:
         return select(literal_column("rowid").label("id")).select_from(_INDEX).where(matched)
     wanted = cast(" | ".join(map(_tsquery, terms)), TSQUERY)
     return select(_INDEX.c.piece_id.label("id")).where(_INDEX.c.words.op("@@")(wanted))
+
+
+def piece_holds(session: Session, *terms: Term) -> ColumnElement[bool]:
+    """Returns the condition that the piece of a row holds any of the terms: for few pieces known beforehand, however frequent the terms."""
+    if _is_sqlite(session):
+        matched = literal_column(TABLE).op("MATCH")(" OR ".join(map(_fts5, terms)))
+        return exists().where(literal_column(f"{TABLE}.rowid") == TextPiece.id, matched).select_from(_INDEX)
+    wanted = cast(" | ".join(map(_tsquery, terms)), TSQUERY)
+    return exists().where(_INDEX.c.piece_id == TextPiece.id, _INDEX.c.words.op("@@")(wanted))
 
 
 def _fts5(term: Term) -> str:

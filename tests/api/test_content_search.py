@@ -265,6 +265,16 @@ def test_the_words_shown_are_where_most_terms_stand_together(archive: Archive, a
     assert [part["text"] for part in parts if part["hit"]] == ["giấy chứng nhận"]
 
 
+def test_the_words_shown_come_from_the_piece_that_holds_them_all(
+    archive: Archive, at: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_index, "MAX_PIECE_WORDS", 20)
+    _stored(archive, at, "nhận " + "khác " * 60 + "giấy rồi nhận")
+    answer = archive.call("GET", "records", role=RoleName.OFFICER, params={"text": "nhan giay"}).json()
+    parts = answer["items"][0]["snippet"]["parts"]
+    assert [part["text"] for part in parts if part["hit"]] == ["giấy", "nhận"]
+
+
 def test_the_box_on_the_page_finds_by_name_and_by_content_together(archive: Archive, at: datetime) -> None:
     named = _stored(archive, at, "nội dung", title="Hồ sơ đăng ký kết hôn")
     held = _stored(archive, at, "đơn đăng ký nuôi con nuôi", title="Khác")
