@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from archive_service import __version__
 from archive_service.api import copies, evidence, holds, preservation, records, renditions, staged, storage, submissions, system, trust
 from archive_service.api.errors import add_error_handlers
+from archive_service.api.openapi import describe
 from archive_service.service import Service
 from archive_service.web.mounting import add_pages
 
@@ -40,6 +41,7 @@ def create_app(service: Service) -> FastAPI:
     for module in (submissions, staged, records, renditions, copies, preservation, evidence, system, trust, holds, storage):
         app.include_router(module.router)
     add_pages(app, SECURITY_HEADERS)
+    describe(app)
     return app
 
 
