@@ -5,11 +5,12 @@ dropped. This module reads shape and types only; whether codes, dates and comple
 """
 
 import json
+import re
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from archive_service.digests import Digest, canonical_json, digest_bytes
@@ -78,6 +79,31 @@ class ApplicantKind(StrEnum):
     ORGANISATION = "organisation"
 
 
+_TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}.*", re.ASCII)
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def _iso_time(value: Any) -> Any:
+    # pydantic would take a number for seconds since 1970.
+    if not isinstance(value, datetime) and not (isinstance(value, str) and _TIME.fullmatch(value)):
+        raise ValueError("not an ISO 8601 time")
+    return value
+
+
+def _iso_date(value: Any) -> Any:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    if not (isinstance(value, str) and _DATE.fullmatch(value)):
+        raise ValueError("not an ISO 8601 date")
+    return value
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("empty")
+    return value
+
+
 def _aware(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a time zone is needed")
@@ -92,9 +118,10 @@ def _printable(value: str) -> str:
     return value
 
 
-AwareTime = Annotated[datetime, AfterValidator(_aware)]
+AwareTime = Annotated[datetime, BeforeValidator(_iso_time), AfterValidator(_aware)]
+IsoDate = Annotated[date, BeforeValidator(_iso_date)]
 Text = Annotated[str, AfterValidator(_printable)]
-Line = Annotated[str, AfterValidator(_printable), Field(min_length=1, max_length=1000)]
+Line = Annotated[str, AfterValidator(_printable), AfterValidator(_not_blank), Field(min_length=1, max_length=1000)]
 
 
 class _Part(BaseModel):
@@ -121,7 +148,7 @@ class Component:
     type_code: Annotated[str, Field(pattern=r"^[0-9]{2}$")]
     number: Text | None = None
     symbol: Text | None = None
-    issued_on: date | None = None
+    issued_on: IsoDate | None = None
     issuer: Text | None = None
     language: Text = "vi"
     pages: Annotated[int, Field(ge=0, le=MAX_PAGES, strict=True)] | None = None

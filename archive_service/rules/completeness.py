@@ -48,9 +48,13 @@ class Requirement:
     code: str
     """Finding code when it is missing."""
     roles: frozenset[Role]
-    """Any of them meets the requirement."""
+    """Any of them meets the requirement; none only where `process` meets it."""
     opinion_in_process: bool
     """An opinion recorded in a process step meets it too."""
+    process: bool
+    """Any recorded process step meets it (R007)."""
+    unwanted: bool
+    """Turned round: met when no component has one of `roles`."""
     outcomes: frozenset[Outcome]
     steps: frozenset[str]
     """Kinds of process step, one of which occurred."""
@@ -122,8 +126,9 @@ def check_completeness(dossier: Dossier, profile: CompletenessProfile) -> tuple[
         _finding(requirement, dossier, occurred)
         for requirement in profile.requirements
         if _applies(requirement, dossier, occurred)
-        and not requirement.roles & roles
+        and bool(requirement.roles & roles) is requirement.unwanted
         and not (requirement.opinion_in_process and opinions)
+        and not (requirement.process and dossier.process)
     )
 
 
@@ -173,14 +178,22 @@ class _StepInFile(_File):
 
 class _RequirementInFile(_File):
     code: Annotated[str, Field(pattern="^[A-Z_]+$")]
-    roles: Annotated[frozenset[Role], Field(min_length=1)]
+    roles: frozenset[Role] = frozenset()
     opinion_in_process: bool = False
+    process: bool = False
+    unwanted: bool = False
     outcomes: frozenset[Outcome] = frozenset()
     steps: frozenset[str] = frozenset()
     overdue: bool = False
     severity: Severity
     basis: Annotated[str, Field(min_length=1)]
     mark: Annotated[str, Field(pattern="^[VPMI]$")]
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Self:
+        if not self.roles and not self.process:
+            raise ValueError(f"requirement {self.code} names no role and cannot be met")
+        return self
 
 
 class _ProfileFile(_File):
@@ -208,6 +221,8 @@ def _requirement(raw: _RequirementInFile) -> Requirement:
         code=raw.code,
         roles=raw.roles,
         opinion_in_process=raw.opinion_in_process,
+        process=raw.process,
+        unwanted=raw.unwanted,
         outcomes=raw.outcomes,
         steps=raw.steps,
         overdue=raw.overdue,

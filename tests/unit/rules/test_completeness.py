@@ -128,3 +128,27 @@ def test_a_profile_that_names_an_unknown_step_kind_is_refused(tmp_path, monkeypa
     monkeypatch.setenv("ARCHIVE_PROFILES_DIR", str(tmp_path))
     with pytest.raises(ConfigurationInvalid, match="gone"):
         load_completeness_profile("own")
+
+
+def test_a_dossier_without_any_step_is_noticed():
+    found = check(process=[], components=[*parts()])
+    assert [(finding.code, finding.severity) for finding in found] == [("PROCESS_MISSING", Severity.WARNING)]
+
+
+@pytest.mark.parametrize("outcome", ["withdrawn", "stopped"])
+def test_a_result_where_there_can_be_none_is_noticed(outcome):
+    notices = [part(6, "stop_notice")] if outcome == "stopped" else []
+    found = check(outcome=outcome, components=[*parts(), *notices])
+    assert [(finding.code, finding.severity) for finding in found] == [("RESULT_UNEXPECTED", Severity.WARNING)]
+    assert check(outcome=outcome, components=[*without("result"), *notices]) == ()
+
+
+def test_a_profile_whose_requirement_cannot_be_met_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "completeness" / "own"
+    folder.mkdir(parents=True)
+    text = """id = "own"\nversion = "1"\ntitle = "x"\nvalid_from = 2020-01-01\nbasis = "x"\nmark = "I"\n
+[[requirement]]\ncode = "NOTHING"\nseverity = "error"\nbasis = "x"\nmark = "I"\n"""
+    (folder / "1.toml").write_text(text)
+    monkeypatch.setattr("archive_service.rules.completeness.profiles_dir", lambda: tmp_path)
+    with pytest.raises(ConfigurationInvalid, match="names no role"):
+        load_completeness_profile("own")
