@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,11 @@ from archive_service.audit import software
 from archive_service.db import Database
 from archive_service.digests import digest_stream
 from archive_service.errors import ArchiveError, ConfigurationInvalid, Conflict
+from archive_service.followup import enqueue
 from archive_service.identity.tokens import create_token
-from archive_service.models import Event, EventType, Record, RoleName, Submission
+from archive_service.jobs.backup_work import backup_registry
+from archive_service.jobs.worker import run_next
+from archive_service.models import Event, EventType, Job, JobKind, JobState, Record, RoleName, Submission
 from archive_service.packaging.verify import Outcome
 from archive_service.preservation.backup import catalogue
 from archive_service.preservation.backup.archive import Member, read_archive, read_through, write_archive
@@ -39,6 +43,7 @@ from archive_service.preservation.backup.encryption import (
 )
 from archive_service.preservation.backup.making import BackupPlan, make_backup
 from archive_service.preservation.backup.restoring import Restored, check_backup, restore_backup
+from archive_service.preservation.backup.settled import DrillFailed, plan_of, scheduled_backup, scheduled_drill
 from archive_service.preservation.log_keys import known_keys
 from archive_service.preservation.log_storage import LogRolledBack
 from archive_service.preservation.seal import seal_log, verify_history
@@ -431,3 +436,73 @@ def test_a_drill_on_a_bad_backup_fails_and_says_why(archive: Archive, plan: Back
         archive.service, plan.folder / "none.age", Keys(identities=(Identity(bytes(32)),)), at=clock.unique_now()
     )
     assert missing.outcome is Outcome.FAILED
+
+
+def settled(archive: Archive, tmp_path: Path, **changes: object) -> Service:
+    key = tmp_path / "key.txt"
+    key.write_text(IDENTITY.text())
+    values = {
+        "backup_dir": tmp_path / "b",
+        "backup_recipients": str(IDENTITY.recipient),
+        "backup_identity": key,
+        **changes,
+    }
+    settings = archive.service.settings.model_copy(update=values)
+    return Service(settings=settings, database=archive.service.database)
+
+
+def test_the_settings_alone_make_backups_and_drills(archive: Archive, dossiers: Path, tmp_path: Path) -> None:
+    archive.archive(minimal_dossier(dossiers).folder)
+    seal_log(archive.service, at=clock.unique_now())
+    service = settled(archive, tmp_path, backup_keep=1)
+    registry = backup_registry(lambda _context: service)
+    with archive.service.database.write() as session:
+        enqueue(session, JobKind.MAKE_BACKUP, "backup:1", at=clock.now())
+        enqueue(session, JobKind.DRILL_RESTORE, "restore-drill:1", at=clock.now())
+    for _ in range(2):
+        assert run_next(service.database, service.settings, registry, threading.Event(), owner="tests")
+    assert len(catalogue.entries(tmp_path / "b")) == 1
+    with service.database.read() as session:
+        kinds = set(session.scalars(select(Event.type)))
+        assert {EventType.BACKUP_MADE, EventType.BACKUP_DRILLED} <= kinds
+        assert set(session.scalars(select(Job.state).where(Job.kind.in_(list(registry))))) == {JobState.DONE}
+    assert "archive_last_restore_drill_timestamp_seconds" in archive.http.get("/metrics").text
+
+
+def test_a_folder_without_recipients_is_refused_and_a_failed_drill_is_an_error(
+    archive: Archive, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationInvalid, match="backup_recipients"):
+        plan_of(settled(archive, tmp_path, backup_recipients=None).settings)
+    assert plan_of(archive.service.settings) is None
+    service = settled(archive, tmp_path)
+    with pytest.raises(DrillFailed, match="no backup"):
+        scheduled_drill(service, at=clock.unique_now())
+    scheduled_backup(service, at=clock.unique_now(), progress=lambda _stage, _done, _total: None)
+    with pytest.raises(DrillFailed, match="INDETERMINATE: log"):  # nothing sealed: that part could not be proven
+        scheduled_drill(service, at=clock.unique_now())
+
+
+def test_the_commands_make_a_key_a_backup_and_bring_it_back(archive: Archive, tmp_path: Path) -> None:
+    if not archive.service.database.is_sqlite:
+        return  # the commands are the same; restoring PostgreSQL is tested above
+    key, folder = tmp_path / "k.txt", tmp_path / "b"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ARCHIVE_")}
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "archive_service", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=120)
+
+    made = run("backup-key", "-o", key)
+    assert key.stat().st_mode & 0o777 == 0o600
+    data = archive.service.settings.data_dir
+    assert run("backup", "--to", folder, "-r", made.stdout.split()[-1], "--data", data).returncode == 0
+    entry = catalogue.entries(folder)[0]
+    assert entry.file in run("backup-list", folder).stdout
+    assert run("restore", folder / entry.file, "--check", "-i", key).stdout.startswith("PASSED")
+    assert run("restore", folder / entry.file, "--into", tmp_path / "r", "-i", key).returncode == 0
+    assert (tmp_path / "r" / "archive.db").is_file()
+    other = tmp_path / "other.txt"
+    other.write_text(generate_identity().text())
+    wrong = run("restore", folder / entry.file, "--check", "-i", other)
+    assert (wrong.returncode, wrong.stderr.split(":")[0]) == (1, "BACKUP_KEY_WRONG")
