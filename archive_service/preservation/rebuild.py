@@ -4,10 +4,14 @@ Nothing is taken on trust: seals by their signatures, events by the signed roots
 it was cut off; the service may run meanwhile, because only storage is read. What could not be rebuilt stands in the report.
 """
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 from uuid import UUID
@@ -173,21 +177,25 @@ def _aips(database: Database, store: Store, run_id: UUID, report: RebuildReport,
         after = StoreKey(row.last_key) if row.last_key else None
         report.aips = row.objects_done
         report.unsealed, report.damaged = list(row.report["unsealed"]), list(row.report["damaged"])
-    batch: list[StoredObject] = []
-    for item in store.list("aip/", start_after=after):
-        batch.append(item)
-        if len(batch) == BATCH:
-            _take_in(database, store, run_id, batch, report)
+    listed = store.list("aip/", start_after=after)
+    with ThreadPoolExecutor(
+        max_workers=os.cpu_count()
+    ) as readers:  # hashing lets go of the interpreter's lock: a core for each
+        while batch := list(islice(listed, BATCH)):
+            found = list(readers.map(partial(_read, store), batch))
+            _take_in(database, store, run_id, list(zip(batch, found, strict=True)), report)
             progress("aips", report.aips)
-            batch = []
-    if batch:
-        _take_in(database, store, run_id, batch, report)
-        progress("aips", report.aips)
 
 
-def _take_in(database: Database, store: Store, run_id: UUID, batch: list[StoredObject], report: RebuildReport) -> None:
-    """Reads a batch without a transaction, then writes its rows in one."""
-    found = [(item, _read(store, item, report)) for item in batch]
+def _take_in(
+    database: Database,
+    store: Store,
+    run_id: UUID,
+    found: list[tuple[StoredObject, StoredAip | str]],
+    report: RebuildReport,
+) -> None:
+    """Writes the rows of a batch, read before without a transaction, in one."""
+    report.bytes_read += sum(item.size_bytes for item, _ in found)
     with database.write() as session:
         for item, aip in found:
             if isinstance(aip, str):
@@ -206,17 +214,16 @@ def _take_in(database: Database, store: Store, run_id: UUID, batch: list[StoredO
             add_rows(session, aip, stored)
             report.aips += 1
         row = session.get_one(Rebuild, run_id)
-        row.last_key, row.objects_done = batch[-1].key, report.aips
+        row.last_key, row.objects_done = found[-1][0].key, report.aips
         row.report = {"unsealed": report.unsealed[:PROBLEMS_KEPT], "damaged": report.damaged[:PROBLEMS_KEPT]}
 
 
-def _read(store: Store, item: StoredObject, report: RebuildReport) -> StoredAip | str:
+def _read(store: Store, item: StoredObject) -> StoredAip | str:
     """Reads one object once for its digest and again for its metadata; returns what is wrong with it as a text."""
     with _seekable(store, item) as archive:
         running = RunningDigest()
         for chunk in chunks(archive):
             running.update(chunk)
-        report.bytes_read += running.size_bytes
         archive.seek(0)
         try:
             metadata = _metadata(archive)
