@@ -145,12 +145,7 @@ def test_storing_killed_anywhere_on_postgresql(
 ) -> None:
     start = postgres_server.create(postgres_template)
     (tmp_path / "world").mkdir()
-    _approved(
-        Settings(
-            data_dir=tmp_path / "world", database_url=start.render_as_string(hide_password=False), text_search=False
-        ),
-        dossier,
-    )
+    _approved(Settings(data_dir=tmp_path / "world", database_url=start.render_as_string(hide_password=False)), dossier)
     digests: set[str] = set()
     kill_at, died = 0, True
     while died:
@@ -158,9 +153,7 @@ def test_storing_killed_anywhere_on_postgresql(
         url = postgres_server.create(start.database)
         shutil.rmtree(tmp_path / "copy", ignore_errors=True)
         shutil.copytree(tmp_path / "world", tmp_path / "copy")
-        settings = Settings(
-            data_dir=tmp_path / "copy", database_url=url.render_as_string(hide_password=False), text_search=False
-        )
+        settings = Settings(data_dir=tmp_path / "copy", database_url=url.render_as_string(hide_password=False))
         died = victims.run(settings, run_jobs, kinds=[], kill_at=kill_at).killed
         digests.add(_stored_after_retry(victims, settings))
         postgres_server.drop(url)
