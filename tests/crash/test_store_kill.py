@@ -80,7 +80,9 @@ def test_a_check_killed_anywhere_is_done_once(
         with opened(settings) as service:
             _require_checked_once(service)
     assert kill_at > 10
-    assert {"before commit", "after commit", "before publish", "after publish"} <= set(run.reached)
+    assert {"before commit", "after commit"} <= set(run.reached)
+    # Without signatures there is no evidence to stage: only unpacking makes files durable.
+    assert ({"before publish", "after publish"} <= set(run.reached)) is (form == "package")
 
 
 def _require_checked_once(service: Service) -> None:
