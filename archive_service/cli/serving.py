@@ -39,14 +39,16 @@ def serve(data: DataOption = None, host: HostOption = "127.0.0.1", port: PortOpt
     """Chạy toàn bộ trên một máy / everything in one process group: API, pages, workers, scheduler."""
     with opened_service(data) as service, sole_service(service):
         listening = listen(host, port)  # before the workers: an occupied port is told at once
-        with _background(service):
-            run_http(service, listening)
+        at_address = reachable(service, listening)
+        with _background(at_address):
+            run_http(at_address, listening)
 
 
 def api(data: DataOption = None, host: HostOption = "127.0.0.1", port: PortOption = 8000) -> None:
     """Chỉ chạy API và trang web / only API and pages."""
     with opened_service(data) as service:
-        run_http(service, listen(host, port))
+        listening = listen(host, port)
+        run_http(reachable(service, listening), listening)
 
 
 def worker(
@@ -109,10 +111,26 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigurationInvalid(f"cannot listen on {host} port {port}: {exc.strerror or exc}") from exc
 
 
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def reachable(service: Service, listening: socket.socket) -> Service:
+    """Returns the service with an address for QR codes and links: the configured one, else where it listens, which is said."""
+    if service.settings.public_url:
+        return service
+    address = _address(listening)
+    typer.echo(
+        f"ARCHIVE_PUBLIC_URL chưa đặt: mã QR trên bản sao trỏ tới {address} / not set: QR codes on copies lead to {address}",
+        err=True,
+    )
+    return Service(settings=service.settings.model_copy(update={"public_url": address}), database=service.database)
+
+
 def run_http(service: Service, listening: socket.socket) -> None:
     """Serves HTTP until SIGTERM or SIGINT; says the address once it accepts connections."""
-    host, port = listening.getsockname()[:2]
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    address = _address(listening)
     config = uvicorn.Config(
         create_app(service),
         log_level="warning",
