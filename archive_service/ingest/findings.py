@@ -10,6 +10,9 @@ from sqlalchemy.orm import Session
 from archive_service.findings import Finding, Severity, definition
 from archive_service.models import SubmissionFinding
 
+LOCATION_LENGTH: Final = 1200
+"""What a row holds of a place; a longer one is cut."""
+
 
 def stored_findings(session: Session, submission_id: UUID, *, limit: int | None = None) -> list[Finding]:
     """Returns the findings of a submission in the order of the check, errors first."""
@@ -37,7 +40,7 @@ def finding_rows(submission_id: UUID, findings: Sequence[Finding]) -> list[dict[
             "ordinal": ordinal,
             "code": definition(finding.code).code,
             "severity": finding.severity,
-            "location": finding.location[:1200],
+            "location": finding.location[:LOCATION_LENGTH],
             "params": dict(finding.params),
         }
         for ordinal, finding in enumerate(ordered, start=1)

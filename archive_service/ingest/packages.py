@@ -1,7 +1,10 @@
 """One-shot pushes: a ZIP of a dossier folder, staged whole, looked into before it is accepted, unpacked by the check.
 
 A ZIP that cannot be read as a dossier still becomes a submission, so that its sender finds every reason under its id; it never becomes more.
-The same ZIP, or another ZIP of the same dossier, gives the same submission.
+Where files are missing or too many and nothing else is wrong with the ZIP, it is one of its dossier's: it will be refused, but what is there
+is checked like any other, so that its sender learns every reason at once (R016).
+The same ZIP, or another ZIP of the same dossier, gives the same submission; one refused for its files does not stand in the way of a ZIP with
+other files.
 """
 
 import zlib
@@ -20,6 +23,7 @@ from archive_service.digests import sha256
 from archive_service.errors import ArchiveError, DigestMismatch, NotFound, PackageInvalid, TooLarge
 from archive_service.findings import Finding
 from archive_service.identity.permissions import ALL, Permission, Principal
+from archive_service.ingest.findings import LOCATION_LENGTH, stored_findings
 from archive_service.ingest.submissions import (
     DossierInvalid,
     Opened,
@@ -79,7 +83,7 @@ def open_package(
         NotPermitted: the principal may not push for the dossier's agencies.
     """
     try:
-        pushed = _dossier_of(service, staged)
+        pushed, files_differ = _dossier_of(service, staged)
         if pushed is None:
             opened = _open_unreadable(service, submission_id, staged, origin, principal=principal, at=at, again=again)
         else:
@@ -93,7 +97,7 @@ def open_package(
                 at=at,
                 form="package",
                 submission_id=submission_id,
-                again=again,
+                again=again or _was_refused_for_other_files(service, pushed, files_differ),
                 stores=service.stores,
             )
     except BaseException:
@@ -106,15 +110,45 @@ def open_package(
     return opened
 
 
-def _dossier_of(service: Service, staged: StagedFile) -> PushedDossier | None:
-    opened, _ = dossier_zip.open_dossier_zip(staged.path, zip_limits(service.settings))
+def _dossier_of(service: Service, staged: StagedFile) -> tuple[PushedDossier | None, "_FilesDiffer"]:
+    opened, findings = dossier_zip.open_dossier_zip(staged.path, zip_limits(service.settings), incomplete=True)
     if opened is None:
-        return None
+        return None, frozenset()
     with opened:
         try:
-            return read_dossier(opened.dossier_json)
+            return read_dossier(opened.dossier_json), _files_that_differ(findings)
         except DossierInvalid:
-            return None
+            return None, frozenset()
+
+
+_FilesDiffer = frozenset[tuple[str, str]]
+"""Code and place of each finding on files that are missing or too many."""
+
+
+def _files_that_differ(findings: Sequence[Finding]) -> _FilesDiffer:
+    # Place by place as the rows have it, which hold no longer one.
+    rows = ((finding.code, finding.location[:LOCATION_LENGTH]) for finding in findings)
+    return frozenset(row for row in rows if row[0] in dossier_zip.FILES_DIFFER)
+
+
+def _was_refused_for_other_files(service: Service, pushed: PushedDossier, files_differ: _FilesDiffer) -> bool:
+    """Returns whether the newest submission of this content was refused with other files missing or too many than now."""
+    newest = (
+        select(Submission.id, Submission.state)
+        .where(
+            Submission.content_sha256 == pushed.digest.hex,
+            Submission.dossier_code == pushed.dossier.dossier_code,
+            Submission.archiving_agency == pushed.dossier.archiving_agency,
+        )
+        .order_by(Submission.opened_at.desc(), Submission.id.desc())
+        .limit(1)
+    )
+    with service.database.read() as session:
+        found = session.execute(newest).one_or_none()
+        if found is None or found.state is not State.REJECTED:
+            return False
+        before = _files_that_differ(stored_findings(session, found.id))
+    return bool(before) and before != files_differ
 
 
 def _open_unreadable(
@@ -174,21 +208,26 @@ def _queue_check(session: Session, submission_id: UUID, origin: Origin, *, at: d
 def unpack(service: Service, submission_id: UUID) -> Unpacked:
     """Streams every component of a staged ZIP into staging, comparing each with its declared digest in that read.
 
+    Components without a file stay away; the findings name them.
+
     What was unpacked by an earlier run is not unpacked again.
     """
     package = service.staging.path(submission_id, PACKAGE_NAME)
-    opened, findings = dossier_zip.open_dossier_zip(package, zip_limits(service.settings))
+    opened, findings = dossier_zip.open_dossier_zip(package, zip_limits(service.settings), incomplete=True)
     if opened is None:
         return Unpacked(pushed=None, findings=findings)
     with opened:
         try:
             pushed = read_dossier(opened.dossier_json)
         except DossierInvalid as exc:
-            return Unpacked(pushed=None, findings=exc.findings)
+            return Unpacked(pushed=None, findings=[*opened.notes, *exc.findings])
         problems = list(opened.notes)
         crcs: dict[str, int] = {}
-        failed: list[str] = []
+        failed = [finding.location for finding in problems if finding.code == "PACKAGE_FILE_MISSING"]
+        missing = frozenset(failed)
         for expected, path in _waiting(service, submission_id):
+            if expected.component_id in missing:
+                continue
             outcome = _unpack_one(service.staging, opened, expected, path)
             if isinstance(outcome, Finding):
                 problems.append(outcome)

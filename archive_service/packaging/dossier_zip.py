@@ -33,11 +33,13 @@ DOSSIER_JSON_BYTES_MAX: Final = 64 * 1024 * 1024
 """A dossier of 100,000 components takes about 40 MB; more is no description any more."""
 _LITTER: Final = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 """Files that operating systems leave in folders; ignored with a note."""
+FILES_DIFFER: Final = frozenset({"PACKAGE_FILE_MISSING", "PACKAGE_FILE_UNLISTED"})
+"""What is wrong with the files of a ZIP that can be read safely all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushedDossier:
-    """A dossier whose container is sound and whose dossier.json names exactly the files that are there."""
+    """A dossier whose container is sound; its dossier.json names exactly the files that are there, unless `notes` says otherwise."""
 
     dossier: Dossier
     value: Any
@@ -45,7 +47,7 @@ class PushedDossier:
     dossier_json: bytes
     """dossier.json as received."""
     notes: Sequence[Finding]
-    """Findings that do not reject."""
+    """Findings that do not reject; of one opened as `incomplete` also the files that are missing or too many."""
     _read: Callable[[str], Iterator[bytes]] = field(repr=False)
     _close: Callable[[], None] = field(repr=False)
 
@@ -53,7 +55,7 @@ class PushedDossier:
         """Yields the bytes of the component with this `path` of dossier.json.
 
         Raises:
-            NotFound: no component has this path.
+            NotFound: no component has this path, or its file is missing.
             PackageInvalid: its bytes are damaged; `fields["finding"]` is the finding.
             OSError: the container cannot be read.
         """
@@ -76,15 +78,22 @@ DossierZip = PushedDossier
 DossierFolder = PushedDossier
 
 
-def open_dossier_zip(path: Path, limits: ZipLimits = DEFAULT_LIMITS) -> tuple[PushedDossier | None, list[Finding]]:
+def open_dossier_zip(
+    path: Path, limits: ZipLimits = DEFAULT_LIMITS, *, incomplete: bool = False
+) -> tuple[PushedDossier | None, list[Finding]]:
     """Opens a one-shot ZIP; the dossier is None when a finding rejects it. The caller closes what it gets.
+
+    Args:
+        path: The ZIP.
+        limits: What a hostile ZIP may cost.
+        incomplete: Open it also when files are missing or too many, and nothing else is wrong: what is there can be read and judged.
 
     Raises:
         OSError: the file cannot be read.
     """
     archive = path.open("rb")
     try:
-        opened, findings = _open_archive(archive, limits)
+        opened, findings = _open_archive(archive, limits, FILES_DIFFER if incomplete else frozenset())
     except BaseException:
         archive.close()
         raise
@@ -119,7 +128,9 @@ def open_dossier_folder(path: Path, limits: ZipLimits = DEFAULT_LIMITS) -> tuple
 # ------------------------------------------------------------ ZIP
 
 
-def _open_archive(archive: BinaryIO, limits: ZipLimits) -> tuple[PushedDossier | None, list[Finding]]:
+def _open_archive(
+    archive: BinaryIO, limits: ZipLimits, borne: frozenset[str]
+) -> tuple[PushedDossier | None, list[Finding]]:
     index = read_index(archive, limits)
     findings = list(index.findings)
     if rejects(findings):
@@ -129,7 +140,7 @@ def _open_archive(archive: BinaryIO, limits: ZipLimits) -> tuple[PushedDossier |
     def read(name: str) -> Iterator[bytes]:
         return read_member(archive, members[name])
 
-    return _assemble(list(members), lambda name: members[name].size_bytes, read, archive.close, findings)
+    return _assemble(list(members), lambda name: members[name].size_bytes, read, archive.close, findings, borne)
 
 
 # ------------------------------------------------------------ folder
@@ -182,6 +193,7 @@ def _assemble(
     read: Callable[[str], Iterator[bytes]],
     close: Callable[[], None],
     findings: list[Finding],
+    borne: frozenset[str] = frozenset(),
 ) -> tuple[PushedDossier | None, list[Finding]]:
     findings = list(findings)
     litter = [name for name in names if name.startswith(_LITTER[0]) or name.rsplit("/", 1)[-1] in _LITTER]
@@ -203,14 +215,14 @@ def _assemble(
         return None, findings
     by_path, problems = _match(dossier, names, prefix)
     findings += problems
-    if rejects(findings):
+    if rejects(finding for finding in findings if finding.code not in borne):
         return None, findings
 
     def read_component(path: str) -> Iterator[bytes]:
         try:
             name = by_path[path]
         except KeyError:
-            raise NotFound(f"dossier.json names no component {path[:200]!r}") from None
+            raise NotFound(f"no file belongs to a component {path[:200]!r}") from None
         return read(name)
 
     pushed = PushedDossier(

@@ -176,6 +176,65 @@ def test_a_package_with_wrong_bytes_names_the_file(archive: Archive, dossier: Pa
     assert not (archive.service.settings.staging_dir / submission_id).exists()
 
 
+def _zip_but(folder: Path, *, without: str | None = None, extra: str | None = None) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name = path.relative_to(folder).as_posix()
+            if name != without:
+                archive.write(path, name)
+        if extra is not None:
+            archive.writestr(extra, b"x")
+    return target.getvalue()
+
+
+def test_a_package_with_a_missing_and_an_extra_file_is_told_every_reason(archive: Archive, tmp_path: Path) -> None:
+    folder = minimal_dossier(tmp_path / "d", procedure_code="x", due_at="2020-01-01T00:00:00+07:00").folder
+    described = json.loads((folder / "dossier.json").read_bytes())
+    missing = described["components"][1]
+    opened = archive.call("POST", "packages", content=_zip_but(folder, without=missing["path"], extra="thừa.txt"))
+    assert (opened.status_code, opened.json()["dossier_code"]) == (202, described["dossier_code"])
+    archive.work()
+    body = archive.submission(opened.json()["id"])
+    assert (body["state"], body["title"], body["received"]) == ("REJECTED", described["title"], 2)
+    found = [(finding["code"], finding["location"]) for finding in body["findings"]]
+    assert found.count(("PACKAGE_FILE_MISSING", missing["id"])) == 1
+    assert found.count(("PACKAGE_FILE_UNLISTED", "thừa.txt")) == 1
+    codes = {code for code, _ in found}
+    assert {"DATE_ORDER", "PROCEDURE_CODE_UNUSUAL"} <= codes, "codes, dates and completeness are judged too"
+    with archive.service.database.read() as session:
+        formats = session.scalars(select(Component.mime).order_by(Component.ordinal)).all()
+    assert formats == ["application/pdf", None, "application/pdf"], "and so are the files that are there"
+    assert "COMPONENT_DIGEST_MISMATCH" not in codes
+    listed = archive.call("GET", "submissions", params={"dossier_code": described["dossier_code"]}).json()["items"]
+    assert [row["id"] for row in listed] == [body["id"]]
+    assert not (archive.service.settings.staging_dir / body["id"]).exists()
+
+
+def test_a_package_refused_for_its_files_can_be_sent_complete(archive: Archive, dossier: Path) -> None:
+    missing = json.loads((dossier / "dossier.json").read_bytes())["components"][2]["path"]
+    incomplete = _zip_but(dossier, without=missing)
+    refused = archive.call("POST", "packages", content=incomplete).json()["id"]
+    archive.work()
+    assert archive.call("POST", "packages", content=incomplete).json()["id"] == refused
+    complete = archive.call("POST", "packages", content=_zip(dossier)).json()["id"]
+    assert complete != refused
+    archive.work()
+    states = {name: archive.submission(name)["state"] for name in (refused, complete)}
+    assert states == {refused: "REJECTED", complete: "AWAITING_APPROVAL"}
+    assert archive.call("POST", "packages", content=incomplete).json()["id"] == complete
+
+
+def test_a_hostile_package_is_refused_at_once_and_is_nobodys_dossier(archive: Archive, dossier: Path) -> None:
+    body = _zip_but(dossier, extra="../outside.txt")
+    submission_id = archive.call("POST", "packages", content=body).json()["id"]
+    archive.work()
+    state = archive.submission(submission_id)
+    assert (state["state"], state["dossier_code"]) == ("REJECTED", None)
+    assert "PACKAGE_PATH_TRAVERSAL" in {finding["code"] for finding in state["findings"]}
+    assert _submissions(archive) == 1
+
+
 @pytest.mark.parametrize("body", [b"", b"not a zip", b"PK\x03\x04 cut off"])
 def test_an_unreadable_package_becomes_a_refused_submission_and_nothing_more(archive: Archive, body: bytes) -> None:
     opened = archive.call("POST", "packages", content=body, agency="H56.16")
