@@ -83,9 +83,10 @@ def get_copy(copy_id: UUID, service: ServiceDep, principal: PrincipalDep) -> dic
 
 @router.api_route("/copies/{copy_id}/pdf", methods=["GET", "HEAD"])
 def get_copy_pdf(copy_id: UUID, request: Request, service: ServiceDep, principal: PrincipalDep) -> Response:
-    """Returns the PDF to print; the read is logged."""
+    """Returns the PDF to print, to those who may read the record itself: it holds the original's pages. The read is logged."""
     with service.database.read() as session:
         copy = register.find_copy(session, copy_id, principal, Permission.COPY_READ)
+        access.find_record(session, copy.record_id, principal, Permission.RECORD_READ)
         source = register.copy_range(service, copy)
     name = f"sao-y-{copy.number:02d}-{copy.year}.pdf"
     answer = content_answer(request, service.stores, source, media_type="application/pdf", file_name=name, inline=True)

@@ -16,6 +16,7 @@ from archive_service.digests import digest_bytes
 from archive_service.ids import new_id
 from archive_service.models import CertifiedCopy, RoleName
 from archive_service.samples.small import minimal_dossier
+from tests.api.test_pages import person
 from tests.crash.worlds import staged_entries
 from tests.pipeline import Archive
 
@@ -179,6 +180,21 @@ def test_copies_keep_to_the_agency(archive: Archive, record_id: str) -> None:
     copy = _issue(archive, record_id).json()
     for path in (f"copies/{copy['id']}", copy["pdf_url"], f"records/{record_id}/copies"):
         assert archive.call("GET", path, role=RoleName.OFFICER, agency="H40").status_code == 404, path
+
+
+def test_who_sees_the_register_alone_gets_no_pages_of_the_original(archive: Archive, record_id: str) -> None:
+    copy = _issue(archive, record_id).json()
+    assert archive.call("GET", f"copies/{copy['id']}", role=RoleName.AUDITOR).status_code == 200
+    for method in ("GET", "HEAD"):
+        for agency in (None, "H56.16"):
+            answer = archive.call(method, copy["pdf_url"], role=RoleName.AUDITOR, agency=agency)
+            assert answer.status_code == 403
+            assert b"%PDF" not in answer.content
+    assert _pdf(archive, copy).content.startswith(b"%PDF")
+    page = person(archive, "thanh-tra", RoleName.AUDITOR).get(f"/records/{record_id}").text
+    assert copy["verify_code"] in page
+    assert copy["pdf_url"] not in page
+    assert copy["pdf_url"] in person(archive, "can-bo", RoleName.OFFICER).get(f"/records/{record_id}").text
 
 
 @pytest.mark.parametrize(
