@@ -19,6 +19,9 @@ RECEIVING: Final = frozenset({LocationState.ACTIVE, LocationState.FILLING})
 IN_USE: Final = RECEIVING | {LocationState.RETIRING}
 """States in which a location is kept up to date."""
 
+CERTIFIED_COPY_LEVEL: Final = 1
+"""Certified copies follow the policy of open records: they were handed out."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:

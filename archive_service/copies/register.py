@@ -27,6 +27,7 @@ from archive_service.errors import BadRequest, Conflict, NotFound, StoreUnavaila
 from archive_service.identity.permissions import Permission, Principal
 from archive_service.ids import new_id
 from archive_service.models import Aip, CertifiedCopy, Component, EventType, Record, SignatureVerdict
+from archive_service.placement import CERTIFIED_COPY_LEVEL, current_placement
 from archive_service.rules.code_profile import default_code_profile
 from archive_service.rules.codes import result_code
 from archive_service.service import Service
@@ -228,9 +229,8 @@ def agency_name(code: str) -> str:
 
 
 def _store(service: Service, copy: CertifiedCopy, key: str, rendered: RenderedCopy) -> None:
-    policy = service.layout.policy_for(1)
     staged = service.staging.path(copy.id, _COPY)
-    for location in policy.copies:
+    for location in current_placement(service).copies(CERTIFIED_COPY_LEVEL):
         store = service.stores[location]
         with staged.open("rb") as content:
             stored = store.put(store_key(key), content, expected=rendered.digest, size_bytes=rendered.size_bytes)
@@ -306,7 +306,9 @@ def copy_range(service: Service, copy: CertifiedCopy) -> StoredRange:
     """
     if copy.store_key is None or copy.pdf_sha256 is None or copy.pdf_size_bytes is None:
         raise NotFound(f"certified copy {copy.id} was never completed")
-    locations = tuple((location, None) for location in service.layout.policy_for(1).copies)
+    # Those of the policy first; a copy made under an earlier policy may lie elsewhere.
+    names = dict.fromkeys((*service.layout.policy_for(CERTIFIED_COPY_LEVEL).copies, *service.layout.locations))
+    locations = tuple((name, None) for name in names)
     return StoredRange(
         store_key=copy.store_key,
         offset=0,

@@ -82,7 +82,8 @@ def load_registry(checkers: Checkers | None = None) -> Registry:
         make_renditions(parts.service(context), UUID(context.job.subject))
 
     def texts(context: JobContext) -> None:
-        extract_texts(parts.service(context), UUID(context.job.subject))
+        if context.settings.text_search:
+            extract_texts(parts.service(context), UUID(context.job.subject))
 
     return {
         JobKind.MAKE_RENDITIONS: renditions,

@@ -29,7 +29,7 @@ from archive_service.models import (
     Rendition,
     StorageMove,
 )
-from archive_service.placement import Placement
+from archive_service.placement import CERTIFIED_COPY_LEVEL, Placement
 from archive_service.preservation.copying import (
     READABLE,
     Bytes,
@@ -47,8 +47,6 @@ from archive_service.service import Service
 from archive_service.storage.port import ReadBack, ReadBackOutcome, read_back, store_key
 
 STEPS: Final = ("aip", "rendition", "certified-copy")
-CERTIFIED_COPY_LEVEL: Final = 1
-"""Certified copies follow the policy of open records: they were handed out."""
 _AGENT: Final = software("moves")
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from archive_service.findings import Severity
+from archive_service.followup import enqueue
 from archive_service.ids import derived_id, new_id, record_id
 from archive_service.ingest.submissions import PushedDossier, describe, read_dossier
 from archive_service.models import (
@@ -20,6 +21,7 @@ from archive_service.models import (
     Decision,
     Event,
     EventType,
+    JobKind,
     Record,
     RecordTerm,
     RetentionAssignment,
@@ -90,6 +92,8 @@ def add_rows(session: Session, found: StoredAip, stored: Event | None) -> None:
     _copies(session, found, stored, aip_id)
     _retention(session, record, found.metadata, stored_at)
     _terms(session, record, found.metadata)
+    # What the documents say is read again from them: it is derived, and not in the state hash.
+    enqueue(session, JobKind.EXTRACT_TEXT, aip_id, at=found.read_at)
 
 
 def _submission(session: Session, found: StoredAip, pushed: PushedDossier, stored_at: datetime) -> Submission:

@@ -22,6 +22,7 @@ from archive_service.digests import Digest, digest_stream
 from archive_service.errors import ArchiveError, StoreUnavailable
 from archive_service.formats import rendition as libreoffice
 from archive_service.models import Aip, AipCopy, Component, EventType, Record, Rendition, RenditionFailure
+from archive_service.placement import current_placement
 from archive_service.service import Service
 from archive_service.storage.port import ReadBackOutcome, read_back, store_key
 
@@ -130,7 +131,7 @@ def _store(
     service: Service, record: Record, key: str, path: Path, digest: Digest, size_bytes: int
 ) -> list[dict[str, Any]]:
     copies = []
-    for location in service.layout.policy_for(int(record.access_mode)).copies:
+    for location in current_placement(service).copies(int(record.access_mode)):
         store = service.stores[location]
         with path.open("rb") as content:
             stored = store.put(store_key(key), content, expected=digest, size_bytes=size_bytes)

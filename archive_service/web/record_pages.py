@@ -17,6 +17,7 @@ from archive_service.copies import register
 from archive_service.errors import NotFound
 from archive_service.identity.permissions import Permission, Principal
 from archive_service.ids import new_id
+from archive_service.legal_hold import holds_on
 from archive_service.models import Account, Component, Record, SignatureVerdict, State
 from archive_service.models.states import RECORD_STATES
 from archive_service.renditions.standing import standings
@@ -124,6 +125,7 @@ def get_record(
             texts=access.texts(session, components[:COMPONENTS]),
             renditions=standings(session, components[:COMPONENTS], visitor.service.settings),
             verdicts=_verdicts(session, aips[0].submission_id),
+            holds=holds_on(session, record_id),
             assignment=assignment,
             explanation=retention.explain(assignment, visitor.language) if assignment else [],
             timeline=timeline(events[:_EVENTS], visitor.language),

@@ -19,6 +19,7 @@ from archive_service.models import EventType, Hold, Record, RoleName, State
 from archive_service.retention.holds import held_among
 from archive_service.samples.small import minimal_dossier
 from archive_service.storage.port import store_key
+from tests.api.test_pages import person
 from tests.pipeline import Archive
 from tests.preservation.places import events_about
 from tests.preservation.test_repair import aip_of
@@ -47,6 +48,16 @@ def move_on(archive: Archive, record_id: str, to: State) -> None:
     with archive.service.database.write() as session:
         record = session.get_one(Record, UUID(record_id))
         transition(session, record, to, agent=software("tests"), at=clock.unique_now())
+
+
+def test_a_hold_is_seen_on_the_page_of_the_record(stored: tuple[Archive, str, str]) -> None:
+    archive, record_id, agency = stored
+    browser = person(archive, "lan", RoleName.OFFICER)
+    assert "QĐ 12/2026/QĐ-TA" not in browser.get(f"/records/{record_id}").text
+    assert place(archive, order(agency, dossier_codes=[CODE])).status_code == 201
+    page = browser.get(f"/records/{record_id}").text
+    assert "Tạm dừng hủy, chuyển giao" in page
+    assert "QĐ 12/2026/QĐ-TA" in page
 
 
 def test_a_hold_is_placed_seen_and_released(stored: tuple[Archive, str, str]) -> None:

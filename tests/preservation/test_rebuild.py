@@ -16,7 +16,18 @@ from archive_service.db import Database
 from archive_service.errors import Conflict, StoreUnavailable
 from archive_service.evidence.algorithms import load_algorithm_policy
 from archive_service.evidence.local_tsa import create_local_tsa
-from archive_service.models import Aip, AipCopy, Event, EventType, MoveState, Record, RoleName, StorageLocation
+from archive_service.models import (
+    Aip,
+    AipCopy,
+    Event,
+    EventType,
+    Job,
+    JobKind,
+    MoveState,
+    Record,
+    RoleName,
+    StorageLocation,
+)
 from archive_service.placement import placement
 from archive_service.preservation import rebuild as rebuilding
 from archive_service.preservation.fixity import FixityPlan, check_location
@@ -127,6 +138,9 @@ def test_a_rebuilt_database_has_the_same_state(archive: Archive, dossiers: Path,
         assert table_hashes(session, up_to_seq=report.last_seq) == tables
     assert report.state_hash == before
     assert (report.complete, report.unsealed, report.aips, report.seals) == (True, [], 3, 3)
+    with empty.read() as session:  # what the documents say is derived again
+        waiting = session.scalars(select(Job.subject).where(Job.kind == JobKind.EXTRACT_TEXT)).all()
+        assert set(waiting) == {str(aip_id) for aip_id in session.scalars(select(Aip.id))}
     rebuilt = Service(settings=archive.service.settings, database=empty)
     assert verify_history(rebuilt) > 0
     _goes_on(rebuilt, archive, ids, dossiers)
