@@ -1,10 +1,10 @@
 """Building a package without a server and without a database; verifying one is in `verifying`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -14,11 +14,12 @@ from archive_service.clock import civil_date
 from archive_service.digests import sha256
 from archive_service.dossier import Component, Dossier
 from archive_service.errors import PackageInvalid, StoreUnavailable
-from archive_service.findings import rejects
+from archive_service.findings import Finding, rejects
 from archive_service.ids import derived_id
 from archive_service.ingest.evidence import kept_material
 from archive_service.ingest.files import FileChecks, FilePolicies, FileResult, FileToCheck
 from archive_service.ingest.policies import CheckPolicies, load_policies
+from archive_service.ingest.signer_agency import check_signer_agency
 from archive_service.packaging.aip import build_aip
 from archive_service.packaging.content import AgentType, AipContent, CsipVersion, PackagedFile, PremisAgent, PremisEvent
 from archive_service.packaging.dossier_zip import open_dossier_folder
@@ -26,7 +27,17 @@ from archive_service.rules import retention
 from archive_service.rules.codes import check_codes
 from archive_service.rules.completeness import check_completeness
 from archive_service.settings import Settings, load_settings
+from archive_service.signatures.acceptance import NO_ANCHORS
 from archive_service.storage.durable import durable_file
+
+NO_ANCHORS_TEXT: Final = (
+    "Không có chứng thư gốc tin cậy (--trust): không kết luận được ai đã ký. / No trust anchors were named (--trust): nothing is said of"
+    " who signed."
+)
+REFUSED_TEXT: Final = (
+    "Gói đã được tạo, nhưng hồ sơ có lỗi và sẽ bị từ chối khi nộp. / The package was built, but the dossier has errors and intake would"
+    " refuse it."
+)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -41,7 +52,10 @@ def package(
     at: AtOption = None,
     trust: TrustOption = None,
 ) -> None:
-    """Đóng gói AIP ngoài hệ thống / build an AIP offline; the same folder gives the same bytes."""
+    """Đóng gói AIP ngoài hệ thống / build an AIP offline; the same folder gives the same bytes.
+
+    Exit 0 = built; findings stand in the package and on stderr.
+    """
     opened, problems = open_dossier_folder(dossier_dir)
     if opened is None:
         raise PackageInvalid(
@@ -54,10 +68,20 @@ def package(
         judged_by = policies_of(settings, trust, moment)
         results = _check_files(dossier_dir, dossier, settings, judged_by, at=moment)
         policies = replace(load_policies(settings, on=civil_date(moment)), trust=judged_by.trust)
-        content = _content(dossier_dir, dossier, opened.dossier_json, policies, results, csip=csip.value, at=moment)
+        findings = tuple(_findings(dossier, policies, results, at=moment))
+        content = _content(
+            dossier_dir, dossier, opened.dossier_json, policies, results, findings, csip=csip.value, at=moment
+        )
     with durable_file(output.absolute(), replace=True) as target:
         built = build_aip(content, target)
     typer.echo(f"{output}: {built.objid}, {built.size_bytes} bytes, sha256 {built.digest.hex}")
+    if judged_by.trust.digest == NO_ANCHORS:
+        typer.echo(NO_ANCHORS_TEXT, err=True)
+    for finding in findings:
+        place = f" {finding.location}" if finding.location else ""
+        typer.echo(f"{finding.severity.value} {finding.code}{place}: {finding.message()}", err=True)
+    if rejects(findings):
+        typer.echo(REFUSED_TEXT, err=True)
 
 
 def _check_files(
@@ -73,21 +97,36 @@ def _check_files(
     return results
 
 
+def _findings(
+    dossier: Dossier, policies: CheckPolicies, results: Mapping[str, FileResult], *, at: datetime
+) -> Iterator[Finding]:
+    """Yields what intake would have found (R016)."""
+    yield from check_codes(dossier, at=at, profile=policies.codes)
+    yield from check_completeness(dossier, policies.completeness)
+    for component in dossier.components:
+        result = results[component.id]
+        yield from result.findings
+        yield from check_signer_agency(
+            result.signatures,
+            component,
+            settling_agency=dossier.settling_agency,
+            codes=policies.codes,
+            policy=policies.signatures,
+        )
+    yield from retention.check_retention(retention.assign(policies.retention, dossier), dossier)
+
+
 def _content(
     folder: Path,
     dossier: Dossier,
     dossier_json: bytes,
     policies: CheckPolicies,
     results: Mapping[str, FileResult],
+    findings: Sequence[Finding],
     *,
     csip: str,
     at: datetime,
 ) -> AipContent:
-    findings = [
-        *check_codes(dossier, at=at, profile=policies.codes),
-        *check_completeness(dossier, policies.completeness),
-    ]
-    findings += [finding for result in results.values() for finding in result.findings]
     assignment = retention.assign(policies.retention, dossier)
     reports = {
         component_id: [report.as_json() for report in result.signatures.reports]

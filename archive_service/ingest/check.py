@@ -36,6 +36,7 @@ from archive_service.ingest.evidence import MATERIAL_FILE_NAME, dump_material, k
 from archive_service.ingest.findings import finding_rows
 from archive_service.ingest.packages import unpack
 from archive_service.ingest.policies import CheckPolicies, load_policies
+from archive_service.ingest.signer_agency import check_signer_agency
 from archive_service.ingest.submissions import accepted_dossier
 from archive_service.ingest.uploads import staged_folder, staged_name
 from archive_service.lifecycle import lock_submission, transition
@@ -181,18 +182,29 @@ def _check_files(
         )
         waiting.append((component, started))
         if len(waiting) > SIGNATURES_AHEAD:
-            _take_signatures(*waiting.popleft(), policies, result)
+            _take_signatures(dossier, *waiting.popleft(), policies, result)
         progress(done, len(components))
     while waiting:
-        _take_signatures(*waiting.popleft(), policies, result)
+        _take_signatures(dossier, *waiting.popleft(), policies, result)
     result.findings += result.signature_findings
 
 
 def _take_signatures(
-    component: Component, started: Future[SignatureCheck], policies: CheckPolicies, result: _Result
+    dossier: Dossier,
+    component: Component,
+    started: Future[SignatureCheck],
+    policies: CheckPolicies,
+    result: _Result,
 ) -> None:
     check = started.result()
     result.signature_findings += findings_for(check, component=component, policy=policies.signatures)
+    result.signature_findings += check_signer_agency(
+        check,
+        component,
+        settling_agency=dossier.settling_agency,
+        codes=policies.codes,
+        policy=policies.signatures,
+    )
     if check.reports:
         result.signatures[component.id] = check
 

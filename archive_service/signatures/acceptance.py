@@ -13,6 +13,7 @@ from archive_service.signatures.report import (
     SignatureReport,
     SubIndication,
 )
+from archive_service.signatures.signer import SignerKind
 from archive_service.signatures.trust import TrustStore
 
 _CODES: Final = {
@@ -119,6 +120,8 @@ def _of_requirements(check: SignatureCheck, component: Component, policy: Signat
                 params={"role": component.role.value, "basis": requirement.basis},
                 severity_override=requirement.severity,
             )
+            if requirement.severity is Severity.ERROR:
+                return  # "no signature at all" says that the agency's is missing
 
 
 def _applies(requirement: RoleRequirement, component: Component) -> bool:
@@ -142,6 +145,12 @@ def _satisfies(report: SignatureReport, requirement: RoleRequirement) -> bool:
         # Anyone can make a certificate that bears an agency's name; without a path to an anchor nobody vouches for it. An archive
         # that has no anchors yet cannot tell the two apart, and says only that it could not.
         return False
-    if requirement.signer is SignerType.ANY:
-        return True
-    return (requirement.signer is SignerType.AGENCY) is report.signer_is_agency
+    return requirement.signer is SignerType.ANY or report.signer_kind in _WHO[requirement.signer]
+
+
+_WHO: Final = {
+    SignerType.PERSON: frozenset({SignerKind.PERSON, SignerKind.OFFICER}),
+    SignerType.OFFICER: frozenset({SignerKind.OFFICER}),
+    SignerType.AGENCY: frozenset({SignerKind.AGENCY}),
+    SignerType.OFFICIAL: frozenset({SignerKind.AGENCY, SignerKind.OFFICER}),
+}

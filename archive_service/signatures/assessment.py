@@ -160,7 +160,10 @@ def _report(signed: Signed, case: Circumstances, judged: _Judged, policy: Signat
         signer=certificates.signer_name(certificate) if certificate is not None else "",
         signer_agency=certificates.signer_agency(certificate) if certificate is not None else None,
         signer_title=certificates.signer_title(certificate) if certificate is not None else None,
-        signer_is_agency=certificate is not None and certificates.is_agency_certificate(certificate),
+        signer_kind=policy.signers.kind_of(certificates.name_parts(certificate.subject))
+        if certificate is not None
+        else None,
+        signer_organisation_id=certificates.organisation_identifier(certificate) if certificate is not None else None,
         certificate=certificates.summarise(certificate) if certificate is not None else None,
         path=path,
         trust_scheme=case.trust.scheme_of(chain.path[-1]) if chain and chain.path else None,

@@ -69,12 +69,9 @@ def signer_title(certificate: x509.Certificate) -> str | None:
     return name_parts(certificate.subject).get("title")
 
 
-def is_agency_certificate(certificate: x509.Certificate) -> bool:
-    """Returns whether the subject is an organisation rather than a person: no personal name, no title."""
-    parts = name_parts(certificate.subject)
-    personal = {"given_name", "surname", "title"} & set(parts)
-    common, organisation = parts.get("common_name"), parts.get("organization_name")
-    return not personal and (common is None or common == organisation or organisation is None)
+def organisation_identifier(certificate: x509.Certificate) -> str | None:
+    """Returns the subject's organizationIdentifier (X.520), where a certificate carries an agency's code or tax number."""
+    return name_parts(certificate.subject).get("organization_identifier")
 
 
 def summarise(certificate: x509.Certificate) -> CertificateSummary:

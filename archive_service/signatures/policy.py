@@ -18,6 +18,7 @@ from archive_service.errors import ConfigurationInvalid
 from archive_service.findings import Severity
 from archive_service.resources import profiles_dir
 from archive_service.signatures.report import SubIndication
+from archive_service.signatures.signer import SignerRules
 
 DEFAULT_POLICY_ID: Final = "vn-tthc"
 
@@ -45,7 +46,11 @@ class SignerType(StrEnum):
 
     ANY = "any"
     PERSON = "person"
+    OFFICER = "officer"
+    """The competent person of an agency."""
     AGENCY = "agency"
+    OFFICIAL = "official"
+    """An agency's or an officer's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +102,9 @@ class SignaturePolicy:
     key_usage_any_of: tuple[str, ...]
     digests: tuple[AlgorithmRule, ...]
     keys: tuple[AlgorithmRule, ...]
+    signers: SignerRules
     requirements: tuple[RoleRequirement, ...]
+    """In order: once a component lacks one of severity error, the later ones are not told of it."""
     severity: Mapping[str, Severity]
     """Finding code -> severity under this policy; codes not named keep the catalogue's."""
     indeterminate: Mapping[SubIndication, Severity]
@@ -157,6 +164,7 @@ def _fields(raw: dict[str, Any]) -> dict[str, Any]:
         "key_usage_any_of": tuple(raw["key_usage"]["any_of"]),
         "digests": tuple(AlgorithmRule(**entry) for entry in raw["digest"]),
         "keys": tuple(AlgorithmRule(**entry) for entry in raw["key"]),
+        "signers": SignerRules.of(raw["signers"]),
         "requirements": tuple(
             RoleRequirement(
                 role=entry["role"],

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from archive_service.signatures import texts
+from archive_service.signatures.signer import SignerKind
 
 
 class Indication(StrEnum):
@@ -224,8 +225,10 @@ class SignatureReport:
     signer: str = ""
     signer_agency: str | None = None
     signer_title: str | None = None
-    signer_is_agency: bool = False
-    """The certificate names an organisation and no person."""
+    signer_kind: SignerKind | None = None
+    """Whose certificate it is under the policy; None for a time-stamp and where there is no certificate."""
+    signer_organisation_id: str | None = None
+    """organizationIdentifier of the subject, e.g. VN:H56.16 or an enterprise's MST:…"""
     certificate: CertificateSummary | None = None
     path: tuple[CertificateSummary, ...] = ()
     """Signer first, trust anchor last; empty when no path was found."""
@@ -254,6 +257,11 @@ class SignatureReport:
     policy_digest: str
     trust_digest: str
 
+    @property
+    def signer_is_agency(self) -> bool:
+        """Whether the signature is that of an agency itself (R034)."""
+        return self.signer_kind is SignerKind.AGENCY
+
     def as_json(self) -> dict[str, Any]:
         """Returns the JSON form: a superset of the keys of DESIGN section 5; times are ISO 8601 UTC."""
         plain = {part.name: _plain(getattr(self, part.name)) for part in fields(self)}
@@ -261,6 +269,7 @@ class SignatureReport:
         plain["remarks"] = [remark.as_json() for remark in self.remarks]
         for summary, stamp in zip(plain["timestamps"], self.timestamps, strict=True):
             summary["reasons"] = [reason.as_json() for reason in stamp.reasons]
+        plain["signer_is_agency"] = self.signer_is_agency
         plain["summary_vi"] = self.summary("vi")
         plain["summary_en"] = self.summary("en")
         return plain

@@ -145,7 +145,7 @@ def _codes(
 def test_findings_one_fault_each(tmp_path: Path) -> None:
     world = World(tag="findings")
     good = sign_pdf(world, party=world.plain)
-    assert _codes(check(tmp_path, good, world), component()) == {}
+    assert _codes(check(tmp_path, good, world), component(Role.SUBMITTED, Origin.UPLOADED_SIGNED)) == {}
     forged = check(tmp_path, good.replace(b"595", b"596", 1), world)
     assert _codes(forged) == {"SIGNATURE_FORGED": Severity.ERROR}
     assert _codes(check(tmp_path, add_page_text(good), world)) == {"SIGNATURE_CONTENT_CHANGED_AFTER": Severity.ERROR}
@@ -193,8 +193,9 @@ def test_a_result_signed_by_a_stranger_counts_as_unsigned(tmp_path: Path, world:
 
 
 def test_without_any_anchor_nobody_is_called_a_stranger(tmp_path: Path, world: World) -> None:
-    codes = _codes(check(tmp_path, sign_pdf(world, party=world.plain), world, trust=TrustStore.empty()), component())
-    assert codes == {"SIGNATURE_UNTRUSTED": Severity.WARNING}
+    agency = world.make("UBND xã Hòa Bình", world.issuing, organisation="UBND xã Hòa Bình")
+    codes = _codes(check(tmp_path, sign_pdf(world, party=agency), world, trust=TrustStore.empty()), component())
+    assert codes == {"SIGNATURE_UNTRUSTED": Severity.WARNING, "SIGNATURE_OF_OFFICER_MISSING": Severity.INFO}
 
 
 def test_what_could_not_be_checked_is_said() -> None:
