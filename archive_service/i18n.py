@@ -168,6 +168,7 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "approve": N_("Duyệt"),
             "return": N_("Trả lại"),
             "reject": N_("Từ chối"),
+            "withdrawn": N_("Bên gửi rút lại"),
         },
         "copy_form": {
             "SAO_Y": N_("Sao y"),
@@ -395,6 +396,7 @@ ERROR_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "STORE_FULL": N_("Kho lưu trữ đã đầy."),
         "COPY_NOT_POSSIBLE": N_("Không lập được bản sao giấy từ tài liệu này."),
         "CONTENT_SEARCH_UNAVAILABLE": N_("Cơ sở dữ liệu này không tìm được theo nội dung tài liệu."),
+        "TOO_MANY_SIGN_INS": N_("Sai mật khẩu quá nhiều lần; xin chờ rồi thử lại."),
         "TOO_LARGE": N_("Dữ liệu gửi lên quá lớn."),
         "DATABASE_UNAVAILABLE": N_("Cơ sở dữ liệu tạm thời không dùng được; xin thử lại."),
         "DIGEST_MISMATCH": N_("Tệp trong kho không khớp mã băm; người vận hành cần xem ngay."),

@@ -47,6 +47,8 @@ class LockedSubmission:
     settling_agency: str | None
     component_count: int
     size_bytes: int
+    error_count: int
+    """While it is received: components whose bytes were refused; later the errors that the checks found."""
 
 
 _LOCKED: Final = (
@@ -58,6 +60,7 @@ _LOCKED: Final = (
         Submission.settling_agency,
         Submission.component_count,
         Submission.size_bytes,
+        Submission.error_count,
     )
     .where(Submission.id == bindparam("submission"))
     .with_for_update()

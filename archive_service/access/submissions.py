@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Session
 from archive_service.access.pages import Cursor, Page, decode_cursor, page_size
 from archive_service.errors import NotFound
 from archive_service.identity.permissions import Permission, Principal, in_scope
-from archive_service.models import State, Submission
+from archive_service.models import Decision, Event, EventType, State, Submission
 
 MAX_CHOICES: Final = 100
 """Agencies and fields offered as filters, those with most submissions first."""
@@ -82,6 +83,46 @@ def find_scoped_submission(
     if submission is None:
         raise NotFound(f"submission {submission_id} not found")
     return submission
+
+
+WITHDRAWN: Final = "withdrawn"
+"""Kind of the end that a sender itself put to its push."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndingAct:
+    """What a person or a sender decided on a submission, with the reason given."""
+
+    kind: str
+    """`approve`, `return` or `reject`; `withdrawn` when its sender took it back."""
+    reason: str
+    agent_name: str
+    decided_at: datetime
+
+
+def decision_on(session: Session, submission: Submission) -> EndingAct | None:
+    """Returns the decision on a submission, or its sender's withdrawal; None when there was neither."""
+    decision = session.scalars(select(Decision).where(Decision.submission_id == submission.id)).one_or_none()
+    if decision is not None:
+        return EndingAct(
+            kind=decision.kind,
+            reason=decision.reason,
+            agent_name=decision.agent_name,
+            decided_at=decision.decided_at,
+        )
+    if submission.state is not State.REJECTED:
+        return None
+    query = select(Event).where(
+        Event.subject_kind == "submission",
+        Event.subject_id == str(submission.id),
+        Event.type == EventType.SUBMISSION_WITHDRAWN,
+    )
+    event = session.scalars(query).first()
+    if event is None:
+        return None
+    return EndingAct(
+        kind=WITHDRAWN, reason=event.detail.get("reason", ""), agent_name=event.agent_name, decided_at=event.at
+    )
 
 
 def count_by_state(session: Session, principal: Principal, query: SubmissionQuery | None = None) -> dict[State, int]:

@@ -13,11 +13,17 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 
 from archive_service import clock
-from archive_service.access.submissions import SubmissionQuery, Worst, find_scoped_submission, list_submissions
+from archive_service.access.submissions import (
+    SubmissionQuery,
+    Worst,
+    decision_on,
+    find_scoped_submission,
+    list_submissions,
+)
 from archive_service.api.dependencies import PrincipalDep, ServiceDep, principal_of
 from archive_service.api.streams import body_chunks, whole_body
 from archive_service.digests import RunningDigest
-from archive_service.errors import BadRequest, DigestMismatch
+from archive_service.errors import BadRequest, DigestMismatch, TooLarge
 from archive_service.identity.permissions import Permission, Principal
 from archive_service.ids import new_id
 from archive_service.ingest.findings import stored_findings
@@ -29,10 +35,11 @@ from archive_service.ingest.uploads import (
     complete,
     count_staged,
     expected_component,
+    note_refused,
     waiting_components,
     withdraw,
 )
-from archive_service.models import Decision, SignatureVerdict, State, Submission
+from archive_service.models import SignatureVerdict, State, Submission
 from archive_service.service import Service
 from archive_service.transfer.decisions import DecisionKind, decide, decide_many
 
@@ -97,6 +104,9 @@ async def put_component(submission_id: UUID, component_id: str, request: Request
             async for chunk in chunks:
                 await run_in_threadpool(started.write, chunk)
             await run_in_threadpool(started.finish, service.database)
+        except (DigestMismatch, TooLarge) as exc:
+            await run_in_threadpool(note_refused, service.database, service.staging, started.expected, exc)
+            raise
         finally:
             await run_in_threadpool(started.abort)
     elif started is not None:
@@ -127,6 +137,16 @@ def _take(
             return comparison
         comparison.require_equal()
         return None
+    try:
+        return _upload(service, expected, begun, whole=whole)
+    except (DigestMismatch, TooLarge) as exc:
+        note_refused(service.database, service.staging, expected, exc)
+        raise
+
+
+def _upload(
+    service: Service, expected: ExpectedComponent, begun: Sequence[bytes], *, whole: bool
+) -> ComponentUpload | None:
     upload = ComponentUpload(service.staging, expected, limit_bytes=service.settings.max_component_bytes)
     try:
         for chunk in begun:
@@ -160,8 +180,9 @@ class _Comparison:
         expected = self._expected
         if self._running.size_bytes != expected.size_bytes or self._running.digest() != expected.digest:
             raise DigestMismatch(
-                f"component {expected.component_id} was received already and these are other bytes",
+                f"component {expected.component_id} ({expected.path}) was received already and these are other bytes",
                 component_id=expected.component_id,
+                path=expected.path,
             )
 
 
@@ -285,7 +306,7 @@ def _submission_body(
         body = _row(service, submission)
         if not with_findings:
             return body
-        decision = session.scalars(select(Decision).where(Decision.submission_id == submission_id)).one_or_none()
+        decision = decision_on(session, submission)
         verdicts = session.scalars(
             select(SignatureVerdict)
             .where(SignatureVerdict.submission_id == submission_id)

@@ -26,6 +26,7 @@ from archive_service.formats.pool import FormatPool
 from archive_service.formats.report import FormatReport
 from archive_service.ingest.checkers import may_be_signed, scan_limits
 from archive_service.ingest.policies import format_policy_on, trust_in_force
+from archive_service.ingest.uploads import mismatch_finding
 from archive_service.settings import Settings
 from archive_service.signatures.acceptance import findings_for
 from archive_service.signatures.policy import SignaturePolicy
@@ -248,8 +249,9 @@ class FileChecks:
         scanned = virus.scan(path, self.settings.clamd, scan_limits(self.settings))
         mismatch: tuple[Finding, ...] = ()
         if component is not None and component.sha256.lower() != digest.hex:
-            params = {"path": component.path, "reason": f"SHA-256 {digest.hex}, declared {component.sha256.lower()}"}
-            mismatch = (Finding(code="COMPONENT_DIGEST_MISMATCH", location=component.id, params=params),)
+            declared = component.sha256.lower()
+            reason = f"expected sha256:{declared}, got {digest}"
+            mismatch = (mismatch_finding(component.id, component.path, declared, reason),)
         return FileResult(
             path=path,
             size_bytes=size_bytes,

@@ -38,6 +38,7 @@ from archive_service.ingest.uploads import (
     end_receiving,
     is_staged,
     mark_received,
+    mismatch_finding,
     note_crcs,
     staged_folder,
     staged_name,
@@ -260,6 +261,7 @@ def _waiting(service: Service, submission_id: UUID) -> Iterator[tuple[ExpectedCo
                 digest=sha256(row.declared_sha256),
                 size_bytes=row.declared_size_bytes,
                 already_received=False,
+                path=row.path,
             )
             yield expected, row.path
 
@@ -290,8 +292,4 @@ def _unpack_finding(expected: ExpectedComponent, path: str, error: ArchiveError)
     found = error.fields.get("finding")
     if isinstance(found, Finding):
         return found
-    return Finding(
-        code="COMPONENT_DIGEST_MISMATCH",
-        location=expected.component_id,
-        params={"path": path, "declared": expected.digest.hex, "reason": error.message},
-    )
+    return mismatch_finding(expected.component_id, path, expected.digest.hex, expected.reason(error))

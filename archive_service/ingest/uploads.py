@@ -4,7 +4,8 @@ What has arrived is what stands in staging: a file has its name there only when 
 row is written for each. Rows follow in one transaction when the push is completed.
 
 A component may be sent again at any time: the same bytes are accepted again, other bytes are refused, and bytes that arrive after the
-submission went on change nothing.
+submission went on change nothing. What was refused is kept as a finding until the right bytes arrive, so that a submission that ends here says
+why (R016). Whether there is any is read with the row that is read anyway: pushes without a fault pay nothing for it.
 """
 
 import os
@@ -12,21 +13,24 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, and_, bindparam, func, select, update
+from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from archive_service.audit import Agent
 from archive_service.db import Database
 from archive_service.digests import CHUNK_BYTES, Digest, sha256
 from archive_service.dossier import DOSSIER_FILE_NAME
-from archive_service.errors import Conflict, DigestMismatch, NotFound, TooLarge
+from archive_service.errors import ArchiveError, Conflict, DigestMismatch, NotFound, TooLarge
+from archive_service.findings import Finding
 from archive_service.followup import enqueue
+from archive_service.formats.phrases import vietnamese
 from archive_service.identity.permissions import Permission, Principal
+from archive_service.ingest.findings import finding_rows, stored_findings
 from archive_service.lifecycle import LockedSubmission, lock_submission, transition
-from archive_service.models import Component, JobKind, State, Submission
+from archive_service.models import Component, JobKind, State, Submission, SubmissionFinding
 from archive_service.storage.durable import status_if_any, sync_directory
 from archive_service.storage.staging import StagedWriter, StagingArea
 from archive_service.texts import require_plain
@@ -85,6 +89,20 @@ class ExpectedComponent:
     digest: Digest
     size_bytes: int
     already_received: bool
+    path: str
+    """As its sender calls it."""
+    refused_before: bool = False
+    """Whether bytes were refused earlier, for this component or another one of the submission."""
+
+    def reason(self, error: ArchiveError) -> str:
+        """Returns why its bytes were refused, without the name of the file in staging."""
+        return error.message.removeprefix(f"{staged_name(self.ordinal)}: ")
+
+
+def mismatch_finding(component_id: str, path: str, declared: str, reason: str) -> Finding:
+    """Returns the finding on bytes that are not those declared with the SHA-256 `declared`."""
+    params = {"path": path, "declared": declared, "reason": reason, "reason_vi": vietnamese(reason)}
+    return Finding(code="COMPONENT_DIGEST_MISMATCH", location=component_id, params=params)
 
 
 def expected_component(
@@ -119,6 +137,8 @@ def expected_component(
         digest=sha256(row.declared_sha256),
         size_bytes=row.declared_size_bytes,
         already_received=received,
+        path=row.path,
+        refused_before=row.error_count > 0,
     )
 
 
@@ -129,7 +149,9 @@ _EXPECTED: Final = (
         Submission.state,
         Submission.archiving_agency,
         Submission.settling_agency,
+        Submission.error_count,
         Component.ordinal,
+        Component.path,
         Component.declared_sha256,
         Component.declared_size_bytes,
         Component.received_at,
@@ -167,6 +189,18 @@ _COUNTED: Final = (
 )
 
 
+_FINDINGS: Final = cast("Table", SubmissionFinding.__table__)
+_REFUSED: Final = _FINDINGS.c.submission_id == bindparam("b_submission")
+_FORGET_ONE: Final = delete(_FINDINGS).where(_REFUSED, _FINDINGS.c.ordinal == bindparam("b_ordinal"))
+_FORGET_ALL: Final = delete(_FINDINGS).where(_REFUSED)
+_ADD_REFUSED: Final = insert(_FINDINGS).inline()
+_COUNT_REFUSED: Final = (
+    update(_SUBMISSIONS)
+    .where(_SUBMISSIONS.c.id == bindparam("b_submission"))
+    .values(error_count=select(func.count()).select_from(_FINDINGS).where(_REFUSED).scalar_subquery())
+)
+
+
 def crc_is_noted(size_bytes: int) -> bool:
     """Returns whether the CRC-32 of a file is worth a row's change: the packager takes it itself of what it reads in one piece."""
     return size_bytes > CHUNK_BYTES
@@ -178,7 +212,11 @@ class ComponentUpload:
     def __init__(self, staging: StagingArea, expected: ExpectedComponent, *, limit_bytes: int) -> None:
         if expected.size_bytes > limit_bytes:
             raise TooLarge(
-                f"component {expected.component_id} is declared with {expected.size_bytes} bytes, the limit is {limit_bytes}"
+                f"component {expected.component_id} ({expected.path}) is declared with {expected.size_bytes} bytes,"
+                f" the limit is {limit_bytes}",
+                component_id=expected.component_id,
+                path=expected.path,
+                limit_bytes=limit_bytes,
             )
         self._expected = expected
         self._crc32 = 0
@@ -194,10 +232,18 @@ class ComponentUpload:
         """Takes the next bytes.
 
         Raises:
-            TooLarge: more bytes than declared.
+            DigestMismatch: more bytes than declared.
         """
         self._crc32 = zlib.crc32(chunk, self._crc32)
-        self._writer.write(chunk)
+        try:
+            self._writer.write(chunk)
+        except DigestMismatch as exc:
+            raise self._named(exc) from exc
+
+    @property
+    def expected(self) -> ExpectedComponent:
+        """What is being uploaded."""
+        return self._expected
 
     def abort(self) -> None:
         """Removes what was written."""
@@ -213,12 +259,64 @@ class ComponentUpload:
         try:
             self._writer.commit()
         except DigestMismatch as exc:
-            raise DigestMismatch(
-                f"component {expected.component_id}: {exc.message}", component_id=expected.component_id, **exc.fields
-            ) from exc
+            raise self._named(exc) from exc
+        if expected.refused_before:
+            with database.write() as session:
+                _forget_refused(session, expected)
         if crc_is_noted(expected.size_bytes):
             with database.write() as session:
                 note_crcs(session, expected.submission_id, {expected.component_id: self._crc32})
+
+    def _named(self, error: DigestMismatch) -> DigestMismatch:
+        expected = self._expected
+        reason = expected.reason(error)
+        return DigestMismatch(
+            f"component {expected.component_id} ({expected.path}): {reason}",
+            component_id=expected.component_id,
+            path=expected.path,
+            reason=reason,
+        )
+
+
+def note_refused(
+    database: Database, staging: StagingArea, expected: ExpectedComponent, error: DigestMismatch | TooLarge
+) -> None:
+    """Keeps as a finding why bytes of a component were refused; one for each component, however often they are sent.
+
+    Nothing is noted once the right bytes are there, or the submission went on.
+    """
+    with database.write() as session:
+        submission = lock_submission(session, expected.submission_id)
+        if submission.state is not State.RECEIVING:
+            return
+        if is_staged(staged_folder(staging, expected.submission_id), expected.ordinal):
+            return
+        (row,) = finding_rows(expected.submission_id, [_refused_finding(expected, error)])
+        one = {"b_submission": expected.submission_id, "b_ordinal": expected.ordinal}
+        connection = session.connection()
+        connection.execute(_FORGET_ONE, one)
+        connection.execute(_ADD_REFUSED, row | {"ordinal": expected.ordinal})
+        connection.execute(_COUNT_REFUSED, {"b_submission": expected.submission_id})
+
+
+def _refused_finding(expected: ExpectedComponent, error: DigestMismatch | TooLarge) -> Finding:
+    if isinstance(error, DigestMismatch):
+        reason = str(error.fields.get("reason") or expected.reason(error))
+        return mismatch_finding(expected.component_id, expected.path, expected.digest.hex, reason)
+    params = {
+        "path": expected.path,
+        "size_bytes": expected.size_bytes,
+        "limit_bytes": error.fields.get("limit_bytes"),
+    }
+    return Finding(code="COMPONENT_TOO_LARGE", location=expected.component_id, params=params)
+
+
+def _forget_refused(session: Session, expected: ExpectedComponent) -> None:
+    """Takes back what was noted of a component, now that the right bytes are there."""
+    if lock_submission(session, expected.submission_id).state is State.RECEIVING:
+        connection = session.connection()
+        connection.execute(_FORGET_ONE, {"b_submission": expected.submission_id, "b_ordinal": expected.ordinal})
+        connection.execute(_COUNT_REFUSED, {"b_submission": expected.submission_id})
 
 
 def note_crcs(session: Session, submission_id: UUID, crcs: Mapping[str, int]) -> None:
@@ -265,7 +363,11 @@ def complete(
 
 
 def end_receiving(session: Session, submission: LockedSubmission, *, agent: Agent, at: datetime) -> None:
-    """Hands a submission to the checks."""
+    """Hands a submission to the checks; what they find takes the place of what was refused on the way."""
+    if submission.error_count:
+        connection = session.connection()
+        connection.execute(_FORGET_ALL, {"b_submission": submission.id})
+        connection.execute(_COUNT_REFUSED, {"b_submission": submission.id})
     detail = {"components": submission.component_count, "size_bytes": submission.size_bytes}
     transition(session, submission, State.CHECKING, agent=agent, at=at, detail=detail)
     enqueue(session, JobKind.CHECK_SUBMISSION, submission.id, at=at)
@@ -281,5 +383,12 @@ def withdraw(session: Session, submission_id: UUID, *, agent: Agent, at: datetim
     submission = lock_submission(session, submission_id)
     if submission.state is State.REJECTED:
         return
-    transition(session, submission, State.REJECTED, agent=agent, at=at, detail={"reason": reason})
+    refused = stored_findings(session, submission_id, limit=MISSING_NAMED) if submission.error_count else []
+    detail: dict[str, Any] = {"reason": reason}
+    if refused:
+        detail |= {
+            "errors": submission.error_count,
+            "refused": [{"component_id": finding.location, "code": finding.code} for finding in refused],
+        }
+    transition(session, submission, State.REJECTED, agent=agent, at=at, detail=detail)
     enqueue(session, JobKind.DISCARD_STAGING, submission_id, at=at)

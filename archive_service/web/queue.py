@@ -16,6 +16,7 @@ from archive_service.access.submissions import (
     Worst,
     choices,
     count_by_state,
+    decision_on,
     find_scoped_submission,
     list_submissions,
 )
@@ -325,7 +326,7 @@ def get_submission(
             images=_SHOWN_IMAGES,
             may_open=may_open,
             titles={component.component_id: component.title for component in components},
-            decision=session.scalars(select(Decision).where(Decision.submission_id == submission_id)).one_or_none(),
+            decision=decision_on(session, submission),
             assignment=assignment,
             explanation=retention.explain(assignment, visitor.language) if assignment else [],
             timeline=timeline(events_of(session, [("submission", submission_id)], limit=_EVENTS), visitor.language),

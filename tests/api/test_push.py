@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from archive_service.models import Component, RoleName, Submission
+from archive_service.models import Component, Event, EventType, RoleName, Submission
 from archive_service.samples.small import eight_file_dossier, minimal_dossier, write_json
 from tests.pipeline import Archive
 
@@ -106,6 +106,64 @@ def test_wrong_bytes_are_refused_and_right_ones_still_accepted(archive: Archive,
     staged = archive.service.settings.staging_dir / submission_id
     assert [path.name for path in staged.iterdir()] == ["dossier.json"]
     archive.upload(dossier, submission_id)
+
+
+def test_refused_bytes_stay_on_record_until_the_right_ones_arrive(archive: Archive, dossier: Path) -> None:
+    submission_id = archive.open(dossier).json()["id"]
+    parts = json.loads((dossier / "dossier.json").read_bytes())["components"]
+    for content in (b"x", b"x", bytes(parts[0]["size_bytes"]), bytes(parts[0]["size_bytes"] + 1)):
+        answer = archive.call("PUT", f"submissions/{submission_id}/components/c01", content=content)
+        assert (answer.status_code, answer.json()["path"]) == (422, parts[0]["path"])
+        assert parts[0]["path"] in answer.json()["detail"]
+        assert "component-000" not in answer.text
+    archive.call("PUT", f"submissions/{submission_id}/components/c02", content=b"x")
+    state = archive.submission(submission_id)
+    found = [(finding["code"], finding["location"]) for finding in state["findings"]]
+    assert found == [("COMPONENT_DIGEST_MISMATCH", "c01"), ("COMPONENT_DIGEST_MISMATCH", "c02")]
+    assert (state["state"], state["errors"], state["decision"]) == ("RECEIVING", 2, None)
+    assert parts[0]["path"] in state["findings"][0]["message"]
+    assert "nhiều hơn" in state["findings"][0]["message"], "the newest reason stands, in Vietnamese"
+
+    content = (dossier / parts[0]["path"]).read_bytes()
+    assert archive.call("PUT", f"submissions/{submission_id}/components/c01", content=content).status_code == 204
+    assert archive.call("PUT", f"submissions/{submission_id}/components/c01", content=b"x").status_code == 422
+    state = archive.submission(submission_id)
+    assert ([finding["location"] for finding in state["findings"]], state["errors"]) == (["c02"], 1)
+
+    archive.upload(dossier, submission_id)
+    assert archive.submission(submission_id)["findings"] == []
+    assert archive.call("POST", f"submissions/{submission_id}/complete").status_code == 202
+    archive.work()
+    state = archive.submission(submission_id)
+    assert (state["state"], state["errors"]) == ("AWAITING_APPROVAL", 0)
+    assert "COMPONENT_DIGEST_MISMATCH" not in {finding["code"] for finding in state["findings"]}
+
+
+def test_a_withdrawn_submission_says_why(archive: Archive, dossier: Path) -> None:
+    submission_id = archive.open(dossier).json()["id"]
+    archive.call("PUT", f"submissions/{submission_id}/components/c03", content=b"x")
+    archive.call("POST", f"submissions/{submission_id}/withdraw", json={"reason": "tệp không khớp"})
+    archive.work()
+    state = archive.submission(submission_id)
+    assert (state["state"], state["errors"]) == ("REJECTED", 1)
+    assert [(finding["code"], finding["location"]) for finding in state["findings"]] == [
+        ("COMPONENT_DIGEST_MISMATCH", "c03")
+    ]
+    assert (state["decision"]["decision"], state["decision"]["reason"]) == ("withdrawn", "tệp không khớp")
+    assert state["decision"]["at"] == state["decided_at"]
+    with archive.service.database.read() as session:
+        (event,) = session.scalars(select(Event).where(Event.type == EventType.SUBMISSION_WITHDRAWN))
+    assert event.detail["refused"] == [{"component_id": "c03", "code": "COMPONENT_DIGEST_MISMATCH"}]
+
+
+def test_a_component_over_the_limit_is_on_record(archive: Archive, dossier: Path) -> None:
+    submission_id = archive.open(dossier).json()["id"]
+    limited = archive.service.settings.model_copy(update={"max_component_bytes": 10})
+    object.__setattr__(archive.service, "settings", limited)
+    answer = archive.call("PUT", f"submissions/{submission_id}/components/c01", content=b"x")
+    assert (answer.status_code, answer.json()["code"], answer.json()["component_id"]) == (413, "TOO_LARGE", "c01")
+    (finding,) = archive.submission(submission_id)["findings"]
+    assert (finding["code"], finding["params"]["limit_bytes"]) == ("COMPONENT_TOO_LARGE", 10)
 
 
 def test_completing_early_names_what_is_missing(archive: Archive, dossier: Path) -> None:
