@@ -3,15 +3,19 @@
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
+
+from sqlalchemy import Select
+from sqlalchemy.orm import QueryableAttribute, Session
 
 from archive_service.errors import BadRequest
 
 Row = TypeVar("Row")
+Key = TypeVar("Key")
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -57,6 +61,33 @@ class Page(Generic[Row]):
 
     items: Sequence[Row]
     next: str | None
+
+    def as_json(self, row: Callable[[Row], Any]) -> dict[str, Any]:
+        """Returns the page as the API answers it, each item as `row` makes it."""
+        return {"items": [row(item) for item in self.items], "next": self.next}
+
+
+def newest_first(
+    session: Session,
+    statement: Select[Row],
+    key: QueryableAttribute[Key],
+    *,
+    cursor: Key | None,
+    limit: int,
+) -> Page[Row]:
+    """Returns a page of the rows of `statement` by falling `key`, below the key `cursor` of the last row seen.
+
+    Args:
+        session: Any session.
+        statement: Selects one mapped class, with its conditions but without order.
+        key: Its unique column that grows with time: an id of ours (UUIDv7), a serial number, a day.
+        cursor: As the page before named it; None for the first page.
+        limit: Most rows.
+    """
+    if cursor is not None:
+        statement = statement.where(key < cursor)
+    rows = session.scalars(statement.order_by(key.desc()).limit(limit + 1)).all()
+    return Page(items=rows[:limit], next=str(getattr(rows[limit - 1], key.key)) if len(rows) > limit else None)
 
 
 def page_size(limit: int | None) -> int:

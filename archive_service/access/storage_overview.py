@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from archive_service.access.pages import Cursor, Page, decode_cursor, page_size
-from archive_service.identity.permissions import Permission, Principal
+from archive_service.identity.permissions import ALL, Permission, Principal, in_scope
 from archive_service.models import Aip, AipCopy, FixityRun, Incident, LocationState, Record, StorageLocation
 from archive_service.preservation.fixity import GONE, KEPT_STATES, LocationHealth, location_health
 
@@ -114,9 +114,17 @@ def _last_run(session: Session, location: str) -> FixityRun | None:
     return session.scalars(query.limit(1)).one_or_none()
 
 
-def count_open_incidents(session: Session) -> int:
-    """Returns how many incidents wait for a remedy."""
-    return session.scalar(select(func.count()).where(Incident.closed_at.is_(None))) or 0
+def count_open_incidents(session: Session, principal: Principal) -> int:
+    """Returns how many incidents wait for a remedy, within the principal's agencies."""
+    query = select(func.count()).select_from(Incident).where(Incident.closed_at.is_(None))
+    if principal.agencies(Permission.INCIDENT_READ) is not ALL:
+        query = query.join(Aip, Aip.id == Incident.aip_id).join(Record, Record.id == Aip.record_id)
+        query = query.where(_incident_scope(principal))
+    return session.scalar(query) or 0
+
+
+def _incident_scope(principal: Principal) -> ColumnElement[bool]:
+    return in_scope(principal, Permission.INCIDENT_READ, Record.archiving_agency, Record.settling_agency)
 
 
 def list_incidents(
@@ -128,15 +136,18 @@ def list_incidents(
     cursor: str | None = None,
     limit: int | None = None,
 ) -> Page[IncidentLine]:
-    """Returns a page of incidents, newest first. Whose record it is is told only to those who may find that record.
+    """Returns a page of incidents within the principal's agencies, newest first.
+
+    Whose record it is is told only to those who may find that record.
 
     Raises:
-        NotPermitted: the principal does not look after the running of the archive.
+        NotPermitted: the principal may see incidents nowhere.
         BadRequest: a malformed cursor or a page size out of bounds.
     """
-    principal.require(Permission.JOB_READ)
+    principal.require(Permission.INCIDENT_READ)
     size = page_size(limit)
     query = select(Incident, Record).join(Aip, Aip.id == Incident.aip_id).join(Record, Record.id == Aip.record_id)
+    query = query.where(_incident_scope(principal))
     if only_open:
         query = query.where(Incident.closed_at.is_(None))
     if location:

@@ -215,6 +215,11 @@ _LISTS: Final = frozenset(
         "/api/v1/audit/events",
         "/api/v1/holds",
         "/api/v1/preservation/incidents",
+        "/api/v1/preservation/fixity",
+        "/api/v1/preservation/renewals",
+        "/api/v1/storage/reconciliations",
+        "/api/v1/storage/reconciliations/{run_id}/drifts",
+        "/api/v1/retention/reviews",
     }
 )
 """Lists a test has read; each has `items` and `next`."""

@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 
 from archive_service import clock
 from archive_service.access import records as access
+from archive_service.access.pages import newest_first
+from archive_service.access.storage_overview import list_incidents
 from archive_service.api.dependencies import PrincipalDep, ServiceDep
 from archive_service.evidence.algorithms import load_algorithm_policy
 from archive_service.identity.permissions import Permission
@@ -97,13 +99,16 @@ def get_evidence_health(service: ServiceDep, principal: PrincipalDep) -> dict[st
 
 @router.get("/preservation/renewals")
 def get_renewals(
-    service: ServiceDep, principal: PrincipalDep, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    service: ServiceDep,
+    principal: PrincipalDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[int | None, Query(gt=0)] = None,
 ) -> dict[str, Any]:
     """Lists renewals of evidence, newest first."""
     principal.require(Permission.JOB_READ)
+    rows = select(EvidenceRenewal)
     with service.database.read() as session:
-        rows = session.scalars(select(EvidenceRenewal).order_by(EvidenceRenewal.ordinal.desc()).limit(limit)).all()
-    return {"items": [_without_bytes(row) for row in rows], "next": None}
+        return newest_first(session, rows, EvidenceRenewal.ordinal, cursor=cursor, limit=limit).as_json(_without_bytes)
 
 
 def _without_bytes(row: EvidenceRenewal) -> dict[str, Any]:
@@ -145,24 +150,25 @@ def add_gauges(registry: CollectorRegistry, session: Session, *, at: datetime) -
 
 @router.get("/preservation/fixity")
 def get_fixity_runs(
-    service: ServiceDep, principal: PrincipalDep, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    service: ServiceDep,
+    principal: PrincipalDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: UUID | None = None,
 ) -> dict[str, Any]:
     """Lists the minutes of fixity runs, newest first."""
     principal.require(Permission.JOB_READ)
     with service.database.read() as session:
-        rows = session.scalars(select(FixityRun).order_by(FixityRun.started_at.desc()).limit(limit)).all()
-    return {"items": [_row(row) for row in rows], "next": None}
+        return newest_first(session, select(FixityRun), FixityRun.id, cursor=cursor, limit=limit).as_json(_row)
 
 
 @router.get("/preservation/incidents")
 def get_incidents(
-    service: ServiceDep, principal: PrincipalDep, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    service: ServiceDep, principal: PrincipalDep, limit: int | None = None, cursor: str | None = None
 ) -> dict[str, Any]:
-    """Lists incidents of damaged and missing copies, newest first."""
-    principal.require(Permission.JOB_READ)
+    """Lists incidents of damaged and missing copies within the caller's agencies, newest first."""
     with service.database.read() as session:
-        rows = session.scalars(select(Incident).order_by(Incident.opened_at.desc(), Incident.id).limit(limit)).all()
-    return {"items": [_row(row) for row in rows], "next": None}
+        page = list_incidents(session, principal, only_open=False, cursor=cursor, limit=limit)
+        return page.as_json(lambda line: _row(line.incident))
 
 
 def _row(row: FixityRun | Incident | EvidenceRenewal) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy import select
 
 from archive_service import clock
+from archive_service.access.pages import newest_first
 from archive_service.api.dependencies import PrincipalDep, ServiceDep
 from archive_service.api.records import event_row
 from archive_service.audit import events_of
@@ -145,13 +146,16 @@ def _run_row(run: Reconciliation) -> dict[str, Any]:
 
 @router.get("/reconciliations")
 def get_reconciliations(
-    service: ServiceDep, principal: PrincipalDep, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    service: ServiceDep,
+    principal: PrincipalDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: UUID | None = None,
 ) -> dict[str, Any]:
     """Lists comparisons of the database with locations, newest first."""
     principal.require(Permission.JOB_READ)
-    query = select(Reconciliation).order_by(Reconciliation.started_at.desc(), Reconciliation.id.desc()).limit(limit)
+    runs = select(Reconciliation)
     with service.database.read() as session:
-        return {"items": [_run_row(run) for run in session.scalars(query)], "next": None}
+        return newest_first(session, runs, Reconciliation.id, cursor=cursor, limit=limit).as_json(_run_row)
 
 
 class ReconciliationBody(BaseModel, extra="forbid"):

@@ -12,6 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from archive_service import clock, migrations
+from archive_service.access.pages import newest_first
+from archive_service.access.reviews import ReviewLine, list_reviews
 from archive_service.api.dependencies import PrincipalDep, ServiceDep
 from archive_service.api.preservation import add_gauges
 from archive_service.api.records import event_row
@@ -24,7 +26,6 @@ from archive_service.models import (
     Job,
     JobState,
     Record,
-    RetentionReview,
     RetentionReviewItem,
     Submission,
 )
@@ -110,14 +111,13 @@ def get_jobs(
     principal: PrincipalDep,
     state: JobState | None = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    cursor: UUID | None = None,
 ) -> dict[str, Any]:
     """Lists jobs, newest first; parked ones carry their error."""
     principal.require(Permission.JOB_READ)
-    statement = select(Job).order_by(Job.id.desc()).limit(limit)
-    if state is not None:
-        statement = statement.where(Job.state == state)
+    statement = select(Job) if state is None else select(Job).where(Job.state == state)
     with service.database.read() as session:
-        return {"items": [_job(job) for job in session.scalars(statement)], "next": None}
+        return newest_first(session, statement, Job.id, cursor=cursor, limit=limit).as_json(_job)
 
 
 def _job(job: Job) -> dict[str, Any]:
@@ -160,18 +160,21 @@ def get_audit(
 
 
 @router.get("/api/v1/retention/reviews")
-def get_reviews(service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
-    """Lists the scheduled retention reviews, newest first, with how many records each found due."""
-    principal.require(Permission.RETENTION_READ)
+def get_reviews(
+    service: ServiceDep, principal: PrincipalDep, limit: int | None = None, cursor: str | None = None
+) -> dict[str, Any]:
+    """Lists the scheduled retention reviews, newest first, with how many records of the caller's agencies each found due."""
     with service.database.read() as session:
-        rows = session.scalars(select(RetentionReview).order_by(RetentionReview.on.desc()).limit(100)).all()
-        return {
-            "items": [
-                {"id": str(row.id), "on": row.on.isoformat(), "made_at": row.made_at.isoformat(), "due": row.due_count}
-                for row in rows
-            ],
-            "next": None,
-        }
+        return list_reviews(session, principal, cursor=cursor, limit=limit).as_json(_review)
+
+
+def _review(line: ReviewLine) -> dict[str, Any]:
+    return {
+        "id": str(line.id),
+        "on": line.on.isoformat(),
+        "made_at": line.made_at.isoformat(),
+        "due": line.due_count,
+    }
 
 
 @router.get("/api/v1/retention/reviews/{review_id}")

@@ -4,6 +4,9 @@ An agency scope is one agency code compared exactly. It never covers codes below
 province) says nothing about `000.00.16.H40` (one of its offices), because agencies are merged, split and renamed and
 a prefix would silently widen with them. A grant for all agencies is written as agency None. A row without an agency
 (a package not opened yet) is seen only by those with a grant for all agencies.
+
+What concerns the installation as a whole (`INSTALLATION_WIDE`: jobs, locations, minutes of checks, trust, accounts)
+belongs to no agency; a grant within an agency never gives it, whatever its role.
 """
 
 from collections.abc import Mapping
@@ -36,11 +39,26 @@ class Permission(StrEnum):
     HOLD_PLACE = "hold.place"
     STORAGE_MANAGE = "storage.manage"
     AUDIT_READ = "audit.read"
+    INCIDENT_READ = "incident.read"
     JOB_READ = "job.read"
     JOB_REQUEUE = "job.requeue"
     TRUST_MANAGE = "trust.manage"
     ACCOUNT_MANAGE = "account.manage"
     TOKEN_MANAGE = "token.manage"  # noqa: S105 - a permission, not a secret
+
+
+INSTALLATION_WIDE: Final = frozenset(
+    {
+        Permission.JOB_READ,
+        Permission.JOB_REQUEUE,
+        Permission.STORAGE_MANAGE,
+        Permission.TRUST_MANAGE,
+        Permission.ACCOUNT_MANAGE,
+        Permission.TOKEN_MANAGE,
+    }
+)
+"""Permissions over what belongs to no agency: only a grant for all agencies gives them. JOB_READ covers whatever tells how the
+installation runs: jobs, storage locations and moves, minutes of fixity checks, seals and renewals."""
 
 
 class AllAgencies(Enum):
@@ -59,7 +77,13 @@ ROLE_PERMISSIONS: Final[Mapping[RoleName, frozenset[Permission]]] = MappingProxy
     {
         RoleName.SUBMITTER: frozenset({Permission.SUBMISSION_PUSH, Permission.SUBMISSION_READ}),
         RoleName.ARCHIVIST: _READER
-        | {Permission.SUBMISSION_DECIDE, Permission.RETENTION_READ, Permission.HOLD_READ, Permission.JOB_READ},
+        | {
+            Permission.SUBMISSION_DECIDE,
+            Permission.RETENTION_READ,
+            Permission.HOLD_READ,
+            Permission.INCIDENT_READ,
+            Permission.JOB_READ,
+        },
         RoleName.RECORDS_HEAD: _READER
         | {
             Permission.SUBMISSION_DECIDE,
@@ -69,6 +93,7 @@ ROLE_PERMISSIONS: Final[Mapping[RoleName, frozenset[Permission]]] = MappingProxy
             Permission.HOLD_PLACE,
             Permission.COPY_CANCEL,
             Permission.AUDIT_READ,
+            Permission.INCIDENT_READ,
             Permission.JOB_READ,
         },
         RoleName.COUNCIL: frozenset(
@@ -92,6 +117,7 @@ ROLE_PERMISSIONS: Final[Mapping[RoleName, frozenset[Permission]]] = MappingProxy
                 Permission.COPY_READ,
                 Permission.RETENTION_READ,
                 Permission.HOLD_READ,
+                Permission.INCIDENT_READ,
                 Permission.JOB_READ,
             }
         ),
@@ -102,6 +128,7 @@ ROLE_PERMISSIONS: Final[Mapping[RoleName, frozenset[Permission]]] = MappingProxy
                 Permission.TRUST_MANAGE,
                 Permission.STORAGE_MANAGE,
                 Permission.AUDIT_READ,
+                Permission.INCIDENT_READ,
                 Permission.JOB_READ,
                 Permission.JOB_REQUEUE,
             }
@@ -134,6 +161,12 @@ class Grant:
     agency: str | None
     """Agency code, compared exactly; None for all agencies."""
 
+    def gives(self, permission: Permission) -> bool:
+        """Returns whether the grant gives `permission` anywhere."""
+        return permission in ROLE_PERMISSIONS[self.role] and (
+            self.agency is None or permission not in INSTALLATION_WIDE
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
@@ -149,7 +182,7 @@ class Principal:
 
     def agencies(self, permission: Permission) -> frozenset[str] | AllAgencies:
         """Returns the agencies in which the principal has `permission`, or `ALL`."""
-        codes = {grant.agency for grant in self.grants if permission in ROLE_PERMISSIONS[grant.role]}
+        codes = {grant.agency for grant in self.grants if grant.gives(permission)}
         if None in codes:
             return ALL
         return frozenset(code for code in codes if code is not None)
@@ -165,7 +198,7 @@ class Principal:
         if access_mode is not None and access_mode not in self.access:
             return False
         return any(
-            permission in ROLE_PERMISSIONS[grant.role]
+            grant.gives(permission)
             and (grant.agency is None or not agencies or grant.agency in agencies)
             and (access_mode is None or access_mode in ROLE_ACCESS[grant.role])
             for grant in self.grants
@@ -211,7 +244,7 @@ def in_scope(
     """
     clauses: list[ColumnElement[bool]] = []
     for grant in principal.grants:
-        if permission not in ROLE_PERMISSIONS[grant.role]:
+        if not grant.gives(permission):
             continue
         clause = (
             true() if grant.agency is None else or_(false(), *(column == grant.agency for column in agency_columns))

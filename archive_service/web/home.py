@@ -79,7 +79,7 @@ def waiting_for(session: Session, principal: Principal) -> Waiting:
         due_soon=_due_soon(session, principal) if principal.may(Permission.RETENTION_READ) else None,
         unmatched=_unmatched(session, principal) if principal.may(Permission.RETENTION_READ) else None,
         parked=queue.count_jobs(session)[JobState.PARKED] if principal.may(Permission.JOB_READ) else None,
-        incidents=count_open_incidents(session) if principal.may(Permission.JOB_READ) else None,
+        incidents=count_open_incidents(session, principal) if principal.may(Permission.INCIDENT_READ) else None,
     )
 
 

@@ -8,11 +8,12 @@ from fastapi.responses import Response
 from sqlalchemy import func, select
 
 from archive_service import clock, i18n
-from archive_service.errors import Conflict, NotFound
+from archive_service.access.reviews import find_review, list_reviews
+from archive_service.errors import Conflict
 from archive_service.i18n import N_
 from archive_service.identity.permissions import Permission, in_scope
 from archive_service.jobs import queue
-from archive_service.models import Job, JobState, Record, RetentionReview, RetentionReviewItem
+from archive_service.models import Job, JobState, Record, RetentionReviewItem
 from archive_service.web.flash import Flash, Tone, put_flash
 from archive_service.web.home import DUE_SOON
 from archive_service.web.templating import render
@@ -34,7 +35,6 @@ def get_retention(request: Request, visitor: MemberDep) -> Response:
         kinds = select(Record.retention_kind, func.count()).where(scope).group_by(Record.retention_kind)
         soon = select(Record).where(scope, Record.retention_due_on < until)
         unmatched = select(Record).where(scope, Record.retention_kind == "UNMATCHED")
-        reviews = select(RetentionReview).order_by(RetentionReview.on.desc()).limit(_REVIEWS)
         return render(
             request,
             visitor,
@@ -42,7 +42,7 @@ def get_retention(request: Request, visitor: MemberDep) -> Response:
             kinds={kind: count for kind, count in session.execute(kinds)},  # noqa: C416 - rows are not tuples to a type checker
             soon=session.scalars(soon.order_by(Record.retention_due_on, Record.id).limit(PAGE)).all(),
             unmatched=session.scalars(unmatched.order_by(Record.stored_at.desc(), Record.id).limit(PAGE)).all(),
-            reviews=session.scalars(reviews).all(),
+            reviews=list_reviews(session, visitor.principal, limit=_REVIEWS).items,
             until=until,
             today=clock.today(),
         )
@@ -65,9 +65,7 @@ def get_review(review_id: UUID, request: Request, visitor: MemberDep, cursor: UU
     if cursor is not None:
         query = query.where(RetentionReviewItem.record_id > cursor)
     with visitor.service.database.read() as session:
-        review = session.get(RetentionReview, review_id)
-        if review is None:
-            raise NotFound(f"no review {review_id}")
+        review = find_review(session, review_id, visitor.principal)
         rows = [(item, record) for item, record in session.execute(query)]
         following = rows[PAGE - 1][1].id if len(rows) > PAGE else None
         return render(request, visitor, "review.html", review=review, rows=rows[:PAGE], next=following, cursor=cursor)

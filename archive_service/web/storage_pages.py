@@ -25,8 +25,8 @@ def get_storage(
     location: Annotated[str, Query(max_length=100)] = "",
     cursor: str | None = None,
 ) -> Response:
-    """Shows every location and the incidents: those that wait for a remedy, or all."""
-    visitor.principal.require(Permission.JOB_READ)
+    """Shows the incidents, those that wait for a remedy or all, and every location to those who look after the whole installation."""
+    visitor.principal.require(Permission.INCIDENT_READ)
     service = visitor.service
     with service.database.read() as session:
         cycle = timedelta(days=service.settings.fixity_cycle_days)
@@ -35,7 +35,9 @@ def get_storage(
             request,
             visitor,
             "storage.html",
-            locations=overview(session, service.layout.locations, cycle=cycle, at=clock.now()),
+            locations=overview(session, service.layout.locations, cycle=cycle, at=clock.now())
+            if visitor.principal.may(Permission.JOB_READ)
+            else [],
             page=list_incidents(
                 session,
                 visitor.principal,
@@ -44,7 +46,7 @@ def get_storage(
                 cursor=cursor,
                 limit=PAGE,
             ),
-            open_incidents=count_open_incidents(session),
+            open_incidents=count_open_incidents(session, visitor.principal),
             show="open" if only_open else "all",
             location=location,
             cursor=cursor,

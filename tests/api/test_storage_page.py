@@ -90,10 +90,22 @@ def test_the_age_of_the_last_reading_is_drawn(
 
 
 def test_a_record_outside_the_scope_is_not_named(archive: Archive, damaged: str) -> None:
-    page = person(archive, "noi-khac", RoleName.ARCHIVIST, agency="H40").get("/storage").text
+    page = person(archive, "quan-tri", RoleName.ADMIN).get("/storage").text
     assert "Hồ sơ ngoài phạm vi của bạn" in page
     assert TITLE not in page
     assert damaged not in page
+    browser = person(archive, "noi-khac", RoleName.ARCHIVIST, agency="H40")
+    page = browser.get("/storage").text
+    assert "Không có sự cố nào chờ xử lý." in page
+    for hidden in (TITLE, damaged, "kho-1", "Hồ sơ ngoài phạm vi của bạn"):
+        assert hidden not in page
+    assert browser.get("/jobs").status_code == 403
+    home = browser.get("/").text
+    assert 'href="/jobs"' not in home
+    assert re.search(r'href="/storage#incidents"><strong>0</strong>', home)
+    own = person(archive, "noi-nay", RoleName.ARCHIVIST, agency="H56.16").get("/storage").text
+    assert TITLE in own
+    assert "1 hỏng" not in own, "how a location stands is about every agency"
     assert person(archive, "can-bo", RoleName.OFFICER).get("/storage").status_code == 403
     assert 'href="/storage' not in person(archive, "can-bo-2", RoleName.OFFICER).get("/").text
 

@@ -6,6 +6,7 @@ from archive_service.audit import software
 from archive_service.errors import NotPermitted
 from archive_service.identity.permissions import (
     ALL,
+    INSTALLATION_WIDE,
     ROLE_ACCESS,
     ROLE_PERMISSIONS,
     Grant,
@@ -47,6 +48,17 @@ def test_agencies_of_a_permission() -> None:
     assert principal.agencies(Permission.SUBMISSION_DECIDE) == frozenset({"B"})
     assert principal.agencies(Permission.AUDIT_READ) is ALL
     assert principal.agencies(Permission.TOKEN_MANAGE) == frozenset()
+
+
+@pytest.mark.parametrize("permission", sorted(INSTALLATION_WIDE))
+def test_what_belongs_to_no_agency_is_given_by_no_grant_within_one(permission: Permission) -> None:
+    within = _principal(*(Grant(role=role, agency="A") for role in RoleName))
+    assert not within.may(permission)
+    assert not within.may(permission, "A")
+    assert within.agencies(permission) == frozenset()
+    everywhere = _principal(*(Grant(role=role, agency=None) for role in RoleName))
+    assert everywhere.may(permission)
+    assert everywhere.agencies(permission) is ALL
 
 
 @pytest.mark.parametrize(
