@@ -164,10 +164,21 @@ def _show(result: Verified, *, as_json: bool) -> None:
     for check in result.checks:
         table.add_row(_outcome(check.outcome), Text(_title(check)), Text("\n".join(_reasons(check))))
     console.print(table)
+    for note in _notes(result):
+        console.print(note, markup=False, soft_wrap=True)
     for name, value in result.facts.items():
         if value not in (None, []):
             console.print(f"{name}: {value}", markup=False, soft_wrap=True)
     console.print(Text(f"{word} / {result.outcome.value}  {result.path}", style=style), soft_wrap=True)
+
+
+def _notes(result: Verified) -> Iterator[str]:
+    """Yields what a reader must know even where everything passed: whose trust anchors the answer rests on."""
+    for check in result.checks:
+        for note in check.detail.get("notes", ()):
+            yield note["vi"]
+            if note["en"] != note["vi"]:
+                yield note["en"]
 
 
 def _outcome(outcome: Outcome) -> Text:

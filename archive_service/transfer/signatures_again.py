@@ -6,6 +6,10 @@ the package, or a store given by whoever asks) → the verdicts must be those of
     PASSED         every verdict comes out as stored
     FAILED         one does not, although everything it rests on is the same; or the bytes no longer fit a signature
     INDETERMINATE  one does not, and policy, trust store or program are not those of the time, so that a difference may have that cause
+
+A verdict that is better under the given anchors than stored is no fault of the package: what is stored must come out again under the
+recorded anchors (none at all, where the package was built without), and the difference is told in words. Whoever builds a package can
+record a root of their own, so the answer always names the anchors it rests on.
 """
 
 import hashlib
@@ -24,9 +28,10 @@ from archive_service.ingest.evidence import ANCHORS_FILE_NAME
 from archive_service.packaging.aip_reader import AipMetadata, ArchivedFile
 from archive_service.packaging.package_view import PackageView
 from archive_service.packaging.verify import CheckResult, OpenedAip, Outcome
+from archive_service.signatures.certificates import name_text
 from archive_service.signatures.policy import SignaturePolicy, load_policy
 from archive_service.signatures.pool import SignaturePool, SignatureTask
-from archive_service.signatures.report import SignatureCheck
+from archive_service.signatures.report import Indication, SignatureCheck
 from archive_service.signatures.trust import TrustAnchorEntry, TrustStore
 
 CHECK_NAME: Final = "signatures"
@@ -65,6 +70,8 @@ class _Terms:
     policy: SignaturePolicy
     trust: TrustStore
     differs: tuple[str, ...]
+    other_trust: bool = False
+    """The anchors given are not those of the time."""
 
 
 class _CannotJudge(Exception):
@@ -108,8 +115,15 @@ def _judged(view: PackageView, metadata: AipMetadata, trust: TrustStore | None, 
     unknown = sorted(metadata.signature_reports.keys() - {part.file.component_id for part in parts})
     problems = [(True, f"{component_id}: reports for a component that is not there") for component_id in unknown]
     checks = _validate(view, parts, terms, material, pool)
+    settled = [part for part in parts if _is_no_worse(part, _of(checks, part), terms)]
     for part in parts:
-        problems += _differences(part, checks.get(part.file.component_id, SignatureCheck()), terms)
+        problems += () if part in settled else _differences(part, _of(checks, part), terms)
+    if settled:
+        own = _terms(metadata, material, None)
+        recorded = _validate(view, parts, own, material, pool)
+        for part in settled:
+            problems += _differences(part, _of(recorded, part), own)
+    better = sum(was != now for part in settled for was, now in _indications(part, _of(checks, part)))
     failed = any(fails for fails, _ in problems)
     outcome = Outcome.FAILED if failed else Outcome.INDETERMINATE if problems else Outcome.PASSED
     return CheckResult(
@@ -122,8 +136,50 @@ def _judged(view: PackageView, metadata: AipMetadata, trust: TrustStore | None, 
             "trust": "given" if trust is not None else "recorded in the package",
             "trust_digest": terms.trust.digest,
             "anchors": [entry.sha256 for entry in terms.trust.anchors],
+            "notes": _notes(terms, better, given=trust is not None),
         },
     )
+
+
+def _of(checks: Mapping[str, SignatureCheck], part: _Again) -> SignatureCheck:
+    return checks.get(part.file.component_id, SignatureCheck())
+
+
+def _notes(terms: _Terms, better: int, *, given: bool) -> list[dict[str, str]]:
+    """Returns in words which anchors the verdicts rest on, anchor by anchor: a forger's own root must be there to be seen."""
+    notes = [dict(_GIVEN if given else _RECORDED if terms.trust.anchors else _NO_ANCHORS)]
+    shown = terms.trust.anchors[:ANCHORS_SHOWN]
+    notes += [
+        dict.fromkeys(("vi", "en"), f"SHA-256 {entry.sha256}  {name_text(entry.certificate.subject)} ({entry.scheme})")
+        for entry in shown
+    ]
+    if len(shown) < len(terms.trust.anchors):
+        notes.append(dict.fromkeys(("vi", "en"), f"… {len(terms.trust.anchors) - len(shown)}"))
+    if better:
+        notes.append({language: text.format(count=better) for language, text in _BETTER.items()})
+    return notes
+
+
+ANCHORS_SHOWN: Final = 20
+_GIVEN: Final = {
+    "vi": "Chữ ký được xét theo các chứng thư gốc do người kiểm tra cung cấp (--trust):",
+    "en": "Signatures were judged with the trust anchors the verifier gave (--trust):",
+}
+_RECORDED: Final = {
+    "vi": "Chữ ký được xét theo các chứng thư gốc ghi trong chính gói này; ai lập gói cũng có thể ghi chứng thư gốc của mình. Hãy đối chiếu"
+    " các giá trị dưới đây với nguồn tin cậy, hoặc dùng --trust:",
+    "en": "Signatures were judged with the trust anchors recorded in the package itself; whoever builds a package can record a root of their"
+    " own. Compare these with a source you trust, or use --trust:",
+}
+_NO_ANCHORS: Final = {
+    "vi": "Gói không ghi chứng thư gốc nào: chưa xác nhận được ai đã ký; kết quả chỉ là các nhận định đã lưu được lập lại đúng. Dùng --trust.",
+    "en": "The package records no trust anchors: it was not established who signed; the stored verdicts, which say so, came out again. Use"
+    " --trust.",
+}
+_BETTER: Final = {
+    "vi": "{count} chữ ký được đánh giá tốt hơn theo chứng thư gốc đã cung cấp so với lúc lập gói; đó không phải lỗi của gói.",
+    "en": "{count} signatures are judged better under the given anchors than when the package was made; that is no fault of the package.",
+}
 
 
 # ------------------------------------------------------------ what the verdicts rest on
@@ -163,10 +219,9 @@ def _terms(metadata: AipMetadata, material: Mapping[str, bytes], trust: TrustSto
         differs.append(f"policy {policy.id} {policy.version} has other content now")
     if trust is not None and trust.digest != first["trust_digest"]:
         differs.append("the trust store given is not the one of the time")
-    if trust is None and not used.anchors and any(report.get("path") for report in reports):
-        raise _CannotJudge("the package records no trust anchors; name a trust store")
     at = datetime.fromisoformat(first["judged_at"])
-    return _Terms(at=at, policy=policy, trust=used, differs=tuple(differs))
+    other_trust = trust is not None and trust.digest != first["trust_digest"]
+    return _Terms(at=at, policy=policy, trust=used, differs=tuple(differs), other_trust=other_trust)
 
 
 def _recorded_anchors(material: Mapping[str, bytes]) -> TrustStore:
@@ -267,6 +322,25 @@ def _differences(part: _Again, check: SignatureCheck, terms: _Terms) -> Iterator
         reasons = " ".join(reason["en"] for reason in now["reasons"])
         broken = now["integrity"] in {"digest_mismatch", "signature_invalid"} and "integrity" in other
         yield broken or not terms.differs, f"{name} signature {ordinal}: {text}. {reasons}{_because(terms)}"
+
+
+def _is_no_worse(part: _Again, check: SignatureCheck, terms: _Terms) -> bool:
+    """Returns whether anchors that are not those of the time changed something, and no verdict for the worse."""
+    if not terms.other_trust or len(check.reports) != len(part.stored) or not any(_differences(part, check, terms)):
+        return False
+    return all(_RANK.get(was, 0) <= _RANK[now] for was, now in _indications(part, check))
+
+
+def _indications(part: _Again, check: SignatureCheck) -> Iterator[tuple[str, str]]:
+    for stored, report in zip(part.stored, check.reports, strict=True):
+        yield str(stored.get("indication")), report.indication.value
+
+
+_RANK: Final = {
+    Indication.TOTAL_FAILED.value: 0,
+    Indication.INDETERMINATE.value: 1,
+    Indication.TOTAL_PASSED.value: 2,
+}
 
 
 def _because(terms: _Terms) -> str:

@@ -1,5 +1,6 @@
 """`archive-service verify` judges the signatures in a package again: same verdicts from the package alone, forged reports found out."""
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Iterator
@@ -97,7 +98,7 @@ def pool() -> Iterator[SignaturePool]:
 
 
 def _cli(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(build_app(("offline",)), list(arguments))
+    result = CliRunner().invoke(build_app(("offline", "verifying")), list(arguments))
     return result.exit_code, result.output
 
 
@@ -194,3 +195,41 @@ def test_the_command_says_it_all_offline(dossier: Path, trust: Path, tmp_path: P
     report = json.loads(output.splitlines()[-1])
     assert (code, report["outcome"]) == (0, "PASSED"), report
     assert _cli("verify", package)[0] == 0
+
+
+def test_a_package_built_without_anchors_verifies(dossier: Path, trust: Path, tmp_path: Path) -> None:
+    package = str(tmp_path / "a.zip")
+    assert _cli("package", str(dossier), "-o", package)[0] == 0
+    code, output = _cli("verify", package)
+    assert code == 0, output
+    assert "The package records no trust anchors" in output
+    code, output = _cli("verify", package, "--trust", str(trust))
+    assert code == 0, output
+    assert "judged better under the given anchors" in output
+
+
+def test_better_stored_verdicts_are_derived_again_with_the_recorded_anchors(
+    content: AipContent, tmp_path: Path, pool: SignaturePool, world: World, stranger: World
+) -> None:
+    """Both roots given: the stranger's signature passes now; stored as anything but what the recorded anchors give, it fails."""
+    both = TrustStore.of([world.root.der, stranger.root.der])
+    both = both.with_material(intermediates=[world.issuing.der, stranger.issuing.der], crls=[], ocsps=[])
+    found = _again(_written(content, tmp_path / "a.zip"), pool, both)
+    assert found.outcome is Outcome.PASSED, found.reasons
+    assert "signatures are judged better" in found.detail["notes"][-1]["en"]
+    forged = _with_report(content, "c08", sub_indication="TRY_LATER")
+    found = _again(_written(forged, tmp_path / "b.zip"), pool, both)
+    assert found.outcome is Outcome.FAILED
+    assert found.reasons[0].startswith("c08 signature 1: sub_indication stored TRY_LATER")
+
+
+def test_without_a_store_the_recorded_anchors_are_named(
+    dossier: Path, trust: Path, world: World, tmp_path: Path
+) -> None:
+    package = str(tmp_path / "a.zip")
+    assert _cli("package", str(dossier), "-o", package, "--trust", str(trust))[0] == 0
+    root = hashlib.sha256(world.root.der).hexdigest()
+    for arguments, words in (((), "recorded in the package itself"), (("--trust", str(trust)), "the verifier gave")):
+        _, output = _cli("verify", package, *arguments)
+        assert words in output
+        assert f"SHA-256 {root}" in output
