@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from archive_service.signatures.policy import SignaturePolicy
 from archive_service.signatures.report import (
@@ -221,23 +221,26 @@ def _work(pipe: Connection, memory_limit_bytes: int) -> None:
 
     del cades, ooxml, pades, xades
     resource.setrlimit(resource.RLIMIT_AS, (memory_limit_bytes, memory_limit_bytes))
-    pipe.send("ready")
-    while True:
-        try:
+    try:
+        pipe.send("ready")
+        while True:
             task, cpu_limit_s = pipe.recv()
-        except EOFError:
-            return
-        _limit(cpu_limit_s, MEMORY_BASE_BYTES + MEMORY_PER_BYTE * _size_of(task.path), memory_limit_bytes)
-        answer: Any
-        try:
-            answer = _run(task)
-        except OSError as exc:
-            answer = OSError(exc.errno, str(exc))
-        except MemoryError:
-            answer = f"more than {memory_limit_bytes} bytes of memory"
-        except Exception as exc:  # noqa: BLE001 - the process boundary: whatever a library raises becomes a stated reason
-            answer = f"{type(exc).__name__}: {exc}"[:300]
-        pipe.send(answer)
+            pipe.send(_answer(task, cpu_limit_s, memory_limit_bytes))
+    except (EOFError, ConnectionError):
+        return  # whoever asked is gone, at start-up or between two tasks: nobody is left to be told
+
+
+def _answer(task: SignatureTask, cpu_limit_s: float, memory_limit_bytes: int) -> SignatureCheck | OSError | str:
+    """Returns the check's result, or what went wrong in a form that crosses the process boundary."""
+    _limit(cpu_limit_s, MEMORY_BASE_BYTES + MEMORY_PER_BYTE * _size_of(task.path), memory_limit_bytes)
+    try:
+        return _run(task)
+    except OSError as exc:
+        return OSError(exc.errno, str(exc))
+    except MemoryError:
+        return f"more than {memory_limit_bytes} bytes of memory"
+    except Exception as exc:  # noqa: BLE001 - the process boundary: whatever a library raises becomes a stated reason
+        return f"{type(exc).__name__}: {exc}"[:300]
 
 
 def _limit(cpu_limit_s: float, memory_bytes: int, most_memory_bytes: int) -> None:

@@ -1,5 +1,6 @@
 """Worker processes: results come back, a killed or hung worker costs one file only."""
 
+import multiprocessing
 import os
 import signal
 from dataclasses import replace
@@ -10,7 +11,7 @@ import psutil
 import pytest
 
 from archive_service.signatures import Indication
-from archive_service.signatures.pool import CPU_BASE_S, CPU_S_PER_MIB, SignaturePool, SignatureTask
+from archive_service.signatures.pool import CPU_BASE_S, CPU_S_PER_MIB, SignaturePool, SignatureTask, _work
 from tests.unit.signatures.checking import POLICY, trust_of
 from tests.unit.signatures.pki_fixtures import SIGNED_AT, World, sign_cms, sign_pdf
 
@@ -89,3 +90,19 @@ def test_time_grows_with_the_files_up_to_the_limit(tmp_path: Path, world: World)
     assert task(large, world).cpu_limit_s(60) == pytest.approx(CPU_BASE_S + 20 * CPU_S_PER_MIB)
     assert task(large, world).cpu_limit_s(5) == pytest.approx(5)
     assert replace(task(small, world), siblings={"large": large}).cpu_limit_s(60) < task(large, world).cpu_limit_s(60)
+
+
+@pytest.mark.parametrize("when", ["starting", "idle"])
+def test_a_worker_whose_parent_is_gone_ends_without_a_word(when: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """The parent's end of the pipe is closed, before the worker is ready or after."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, 4 * 2**30))
+    process.start()
+    theirs.close()
+    if when == "idle":
+        assert ours.recv() == "ready"
+    ours.close()
+    process.join(timeout=120)
+    assert process.exitcode == 0
+    assert capfd.readouterr().err == ""
