@@ -86,6 +86,8 @@ class _Result:
     """Rows of what the formats are; of a large dossier they are written as they come."""
     signatures: dict[str, SignatureCheck] = field(default_factory=dict)
     retention: dict[str, Any] | None = None
+    scanners: set[str] = field(default_factory=set)
+    """Version lines of the malware scanners that answered, with their databases."""
 
 
 def check_submission(
@@ -177,6 +179,8 @@ def _check_files(
         if service.settings.clamd:
             scanned = virus.scan(path, service.settings.clamd, scan_limits(service.settings))
             result.findings += virus.findings(scanned, component.id)
+            if scanned.database_version:
+                result.scanners.add(scanned.database_version)
         started = checkers.submit_signatures(
             path, report.identification.mime, policies, at=at, siblings=near(component.path)
         )
@@ -239,6 +243,8 @@ def _write(session: Session, submission_id: UUID, result: _Result, policies: Che
         "signatures": _verdict_counts(result),
         "policies": checked["policies"],
     }
+    if result.scanners:
+        detail["malware_scanners"] = sorted(result.scanners)
     transition(
         session, submission, State.REJECTED if refused else State.AWAITING_APPROVAL, agent=_AGENT, at=at, detail=detail
     )

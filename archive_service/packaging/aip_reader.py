@@ -103,7 +103,9 @@ def metadata_of(
     """
     try:
         return _metadata(view, index, documents, files)
-    except (XmlRefused, KeyError, ValueError, TypeError, AttributeError) as exc:
+    except KeyError as exc:
+        raise PackageInvalid(f"not an AIP of this archive, or damaged: nothing describes {exc}") from exc
+    except (XmlRefused, ValueError, TypeError, AttributeError) as exc:
         raise PackageInvalid(f"not an AIP of this archive, or damaged: {type(exc).__name__}: {exc}") from exc
 
 
@@ -260,6 +262,7 @@ def _event(element: Any) -> PremisEvent:
         at=datetime.fromisoformat(_text(element, "eventDateTime")),
         detail=_text(element, "eventDetailInformation/eventDetail"),
         outcome=_text(element, "eventOutcomeInformation/eventOutcome"),
+        note=_text(element, "eventOutcomeInformation/eventOutcomeDetail/eventOutcomeDetailNote"),
         agent_id=_text(element, "linkingAgentIdentifier/linkingAgentIdentifierValue"),
         linked=tuple(value.partition("#")[2] for value in linked if "#" in value),
     )

@@ -75,6 +75,8 @@ class PremisEvent:
     """`PremisAgent.id` of who or what did it."""
     linked: tuple[str, ...] = ()
     """Ids of the components it was done to; empty for the dossier as a whole."""
+    note: str = ""
+    """What the outcome rests on (eventOutcomeDetailNote): counts, policies, the reason a person gave; empty for none."""
 
     def __post_init__(self) -> None:
         require_aware(self.at)

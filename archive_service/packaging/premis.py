@@ -174,6 +174,12 @@ def _token(value: Any) -> str:  # a JSON scalar
 
 def _event(event: PremisEvent, urn: str, uuid: UUID) -> str:
     links = [("URN", file_urn(uuid, component_id)) for component_id in event.linked] or [("URN", urn)]
+    note = (
+        "<premis:eventOutcomeDetail><premis:eventOutcomeDetailNote>"
+        f"{xml(event.note)}</premis:eventOutcomeDetailNote></premis:eventOutcomeDetail>"
+        if event.note
+        else ""
+    )
     return (
         "<premis:event>\n"
         + _identifier("event", "UUID", str(event.id))
@@ -182,7 +188,7 @@ def _event(event: PremisEvent, urn: str, uuid: UUID) -> str:
         f"<premis:eventDetailInformation><premis:eventDetail>{xml(event.detail)}</premis:eventDetail>"
         "</premis:eventDetailInformation>"
         f"<premis:eventOutcomeInformation><premis:eventOutcome>{xml(event.outcome)}</premis:eventOutcome>"
-        "</premis:eventOutcomeInformation>\n"
+        f"{note}</premis:eventOutcomeInformation>\n"
         "<premis:linkingAgentIdentifier><premis:linkingAgentIdentifierType>local</premis:linkingAgentIdentifierType>"
         f"<premis:linkingAgentIdentifierValue>{xml(event.agent_id)}</premis:linkingAgentIdentifierValue>"
         "</premis:linkingAgentIdentifier>\n"

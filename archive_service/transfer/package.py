@@ -17,23 +17,16 @@ from archive_service import __version__
 from archive_service.digests import sha256
 from archive_service.dossier import DOSSIER_FILE_NAME, Dossier
 from archive_service.errors import NotFound
-from archive_service.ids import derived_id, record_id
+from archive_service.ids import record_id
 from archive_service.ingest.evidence import MATERIAL_FILE_NAME, load_material
 from archive_service.ingest.findings import stored_findings
 from archive_service.ingest.submissions import accepted_dossier
 from archive_service.ingest.uploads import staged_name
-from archive_service.models import Aip, Component, Event, EventType, SignatureVerdict, State, Submission
-from archive_service.packaging.content import AgentType, AipContent, PackagedFile, PremisAgent, PremisEvent
+from archive_service.models import Aip, Component, SignatureVerdict, State, Submission
+from archive_service.packaging.content import AipContent, PackagedFile
 from archive_service.settings import Settings
 from archive_service.storage.staging import StagingArea
-
-_PREMIS_TYPES: Mapping[EventType, str] = {
-    EventType.SUBMISSION_OPENED: "ingestion start",
-    EventType.SUBMISSION_COMPLETED: "message digest calculation",
-    EventType.SUBMISSION_CHECKED: "validation",
-    EventType.SUBMISSION_APPROVED: "accession",
-}
-"""Terms of the PREMIS event type vocabulary for what happened before packaging."""
+from archive_service.transfer.provenance import provenance
 
 # Statements are made once: making one costs about as much as running it.
 _APPROVED: Final = select(
@@ -72,15 +65,6 @@ _COMPONENTS: Final = (
     .where(Component.submission_id == bindparam("submission"))
     .order_by(Component.ordinal)
 )
-_HISTORY: Final = (
-    select(Event.type, Event.at, Event.agent_id, Event.agent_name)
-    .where(
-        Event.subject_kind == "submission",
-        Event.subject_id == bindparam("submission"),
-        Event.type.in_(list(_PREMIS_TYPES)),
-    )
-    .order_by(Event.seq)
-)
 
 
 def aip_content(session: Session, staging: StagingArea, submission_id: UUID, settings: Settings) -> AipContent | None:
@@ -100,7 +84,9 @@ def aip_content(session: Session, staging: StagingArea, submission_id: UUID, set
     dossier = accepted_dossier(dossier_json)
     reports = _signature_reports(connection, submission_id)
     version, previous = _version(connection, dossier)
-    events, agents = _history(connection, submission_id)
+    files = _files(connection, folder, submission_id, dossier, reports)
+    findings = stored_findings(session, submission_id)
+    events, agents = provenance(connection, submission_id, files, findings)
     return AipContent(
         dossier=dossier,
         dossier_json=dossier_json,
@@ -108,8 +94,8 @@ def aip_content(session: Session, staging: StagingArea, submission_id: UUID, set
         fonds_code=settings.fonds_code,
         version=version,
         previous_objid=previous,
-        files=_files(connection, folder, submission_id, dossier, reports),
-        findings=[finding.as_json() for finding in stored_findings(session, submission_id)],
+        files=files,
+        findings=[finding.as_json() for finding in findings],
         signature_reports=reports,
         validation_material=load_material(folder / MATERIAL_FILE_NAME) if reports else {},
         retention=submission.retention or {},
@@ -172,26 +158,3 @@ def _intake(submission: Row[*tuple[Any, ...]]) -> dict[str, Any]:
         "content_sha256": submission.content_sha256,
         "policies": submission.policies,
     }
-
-
-def _history(connection: Connection, submission_id: UUID) -> tuple[list[PremisEvent], list[PremisAgent]]:
-    rows = connection.execute(_HISTORY, {"submission": str(submission_id)}).all()
-    agents = {row.agent_id: row.agent_name for row in rows}
-    events = [
-        PremisEvent(
-            id=derived_id("premis-event", str(submission_id), row.type.value, row.at.isoformat()),
-            type=_PREMIS_TYPES[row.type],
-            at=row.at,
-            detail=row.type.value,
-            outcome="success",
-            agent_id=row.agent_id,
-        )
-        for row in rows
-    ]
-    return events, [
-        PremisAgent(id=agent_id, name=name, type=_agent_type(agent_id)) for agent_id, name in agents.items()
-    ]
-
-
-def _agent_type(agent_id: str) -> AgentType:
-    return AgentType.PERSON if agent_id.startswith("account:") else AgentType.SOFTWARE

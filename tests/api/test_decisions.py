@@ -10,6 +10,8 @@ from sqlalchemy import select
 
 from archive_service.ids import new_id
 from archive_service.models import Decision, EventType, JobKind, JobState, RoleName, State
+from archive_service.packaging.aip_reader import read_metadata
+from archive_service.packaging.verify import Outcome, verify_aip
 from archive_service.samples.small import minimal_dossier
 from archive_service.transfer.decisions import MAX_BATCH
 from tests.builders import advance, new_submission
@@ -144,3 +146,20 @@ def test_a_malformed_decision_is_a_problem(archive: Archive, waiting: str, body:
     answer = archive.call("POST", f"submissions/{waiting}/decision", role=RoleName.ARCHIVIST, content=json.dumps(body))
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert answer.json()["problems"]
+
+
+def test_the_reason_and_every_check_stand_in_the_package(archive: Archive, waiting: str) -> None:
+    reason = "đợt 1: đủ <thành phần>"
+    archive.decide(waiting, "approve", reason)
+    archive.work()
+    package, second = sorted(archive.service.settings.data_dir.rglob("storage/**/*.zip"))
+    assert package.read_bytes() == second.read_bytes()
+    metadata = read_metadata(package)
+    told = {event.type: event for event in metadata.events}
+    assert told["accession"].note == reason
+    names = {agent.id: agent.name for agent in metadata.agents}
+    assert names[told["accession"].agent_id] == archive.submission(waiting)["decision"]["agent"]
+    assert told["virus check"].outcome == "not checked"
+    assert "clamd" in told["virus check"].note
+    assert {"format identification", "digital signature validation", "validation"} <= set(told)
+    assert verify_aip(package).outcome is Outcome.PASSED

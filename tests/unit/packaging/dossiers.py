@@ -139,6 +139,7 @@ def content_of(folder: Path, paths: list[Path], **changes: Any) -> AipContent:
                 at=datetime(2025, 3, 21, 3, 4, 5, 678, tzinfo=UTC),
                 detail="clamd 1.4 & more",
                 outcome="pass",
+                note="lý do: <đủ> & “đúng”\r\n\tdòng hai",
                 agent_id="user:7",
                 linked=(dossier.components[0].id,),
             )
