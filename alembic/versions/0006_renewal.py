@@ -1,4 +1,4 @@
-"""Renewal of evidence; copies of renditions and certified copies; copies that stay silent.
+"""Renewal of evidence; copies of renditions and certified copies; copies that stay silent; the brake on guessing passwords.
 
 Revision ID: 0006
 Revises: 0005
@@ -22,6 +22,7 @@ def upgrade() -> None:
     _objects()
     _renewals()
     _incidents()
+    _brake()
     for table in ("evidence_renewal", "renewed_record"):
         _refuse_deletion(table)
 
@@ -122,6 +123,19 @@ def _incidents() -> None:
             "CREATE TRIGGER incident_no_delete BEFORE DELETE ON incident "
             "BEGIN SELECT RAISE(ABORT, 'incident refuses DELETE'); END"
         )
+
+
+def _brake() -> None:
+    """Wrong passwords are counted for source addresses too."""
+    op.add_column('account', sa.Column('last_failed_at', _TIME, nullable=True))
+    op.create_table('sign_in_brake',
+    sa.Column('key', sa.String(length=100), nullable=False),
+    sa.Column('failed_sign_ins', sa.Integer(), nullable=False),
+    sa.Column('locked_until', _TIME, nullable=True),
+    sa.Column('last_failed_at', _TIME, nullable=False),
+    sa.PrimaryKeyConstraint('key', name=op.f('pk_sign_in_brake'))
+    )
+    op.create_index('ix_sign_in_brake_last_failed_at', 'sign_in_brake', ['last_failed_at'], unique=False)
 
 
 def _refuse_deletion(table: str) -> None:

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from archive_service import errors
 from archive_service.access.records import ContentSearchUnavailable
 from archive_service.copies.originals import CopyNotPossible
+from archive_service.identity.brake import SignInsPaused
 from archive_service.ingest.submissions import DossierInvalid
 
 PROBLEM_TYPE: Final = "application/problem+json"
@@ -36,6 +37,7 @@ STATUS: Final[Mapping[type[errors.ArchiveError], HTTPStatus]] = MappingProxyType
         errors.StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
         errors.StoredObjectMissing: HTTPStatus.SERVICE_UNAVAILABLE,
         errors.Retained: HTTPStatus.CONFLICT,
+        SignInsPaused: HTTPStatus.TOO_MANY_REQUESTS,
         ContentSearchUnavailable: HTTPStatus.NOT_IMPLEMENTED,
     }
 )
@@ -84,7 +86,9 @@ async def _archive_error(request: Request, error: Exception) -> JSONResponse:
     status = status_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s %s: %s %s", request.method, request.url.path, error.code, error.message)
-    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
+    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else {}
+    if "retry_after_s" in error.fields:
+        headers["Retry-After"] = str(error.fields["retry_after_s"])
     return problem(status, error.code, error.message, error.fields, headers)
 
 

@@ -1,7 +1,7 @@
 """Accounts of people (R136: one person, one account): creation, password, roles, and checking a sign-in.
 
-A sign-in says nothing about why it was refused, takes as long for an unknown name as for a wrong password, and locks an
-account for a while after repeated failures. The reason is in the event log only.
+A sign-in says nothing about why it was refused, takes as long for an unknown name as for a wrong password, and after
+repeated failures makes further tries wait (brake.py). The reason is in the event log only.
 """
 
 import re
@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from archive_service.audit import Agent, append_event, software
 from archive_service.db import Database
 from archive_service.errors import BadRequest, Conflict, NotFound
+from archive_service.identity.brake import brake_row, count_failure, name_key, paused, paused_until, source_key
 from archive_service.identity.passwords import (
     PasswordPolicy,
     hash_password,
@@ -28,7 +29,7 @@ from archive_service.identity.passwords import (
     verify_password,
 )
 from archive_service.identity.permissions import ROLE_ACCESS, Grant, Principal
-from archive_service.models import Account, BrowserSession, EventType, RoleGrant
+from archive_service.models import Account, BrowserSession, EventType, RoleGrant, SignInBrake
 
 USERNAME: Final = re.compile(r"[a-z0-9][a-z0-9._@-]{1,99}", re.ASCII)
 """User names are plain ASCII in lower case, so that no two look alike; e-mail addresses fit."""
@@ -143,6 +144,7 @@ def change_own_password(
     Raises:
         NotFound: no such account.
         BadRequest: the present password is wrong, or the new one equals it or does not fit the policy.
+        SignInsPaused: too many wrong passwords for this account.
     """
     policy = policy or load_policy()
     with database.read() as session:
@@ -150,9 +152,18 @@ def change_own_password(
         if found is None:
             raise NotFound(f"account {account_id} not found")
         seen, username = found.password_hash, found.username
-    if len(current) > MAX_PASSWORD_CHARS or not verify_password(seen, current):
-        with database.write() as session:
-            _count_failure(session, locked_account(session, account_id), at, policy, source=None)
+    verified = len(current) <= MAX_PASSWORD_CHARS and verify_password(seen, current)
+    with database.write() as session:
+        account = locked_account(session, account_id)
+        attempt = _Attempt(counted=account, origin=None, source=None, at=at, policy=policy)
+        until = _waits_until(attempt)
+        if until is not None:
+            _record_failure(session, attempt, "locked")
+        elif not verified:
+            _fail(session, attempt, "wrong-password")
+    if until is not None:
+        raise paused(until, at)
+    if not verified:
         raise password_refused("wrong", policy=policy)
     if current == new:
         raise password_refused("unchanged", policy=policy)
@@ -274,31 +285,39 @@ def check_sign_in(
         username: As typed.
         password: As typed.
         at: Now, aware UTC.
-        source: Network address of the caller, for the event.
+        source: Network address of the caller; failures are counted for it too.
         policy: Password policy; default the newest `qcvn12`.
+
+    Raises:
+        SignInsPaused: too many failures of this name or from this source; the right password has to wait as well.
     """
     policy = policy or load_policy()
+    folded = fold_username(username)
     with database.read() as session:
-        found = session.scalars(select(Account).where(Account.username == fold_username(username)[:100])).one_or_none()
+        found = session.scalars(select(Account).where(Account.username == folded[:100])).one_or_none()
         seen = (found.id, found.password_hash) if found else None
     fits = len(password) <= MAX_PASSWORD_CHARS
     verified = verify_password(seen[1] if seen else None, password if fits else "") and fits
     fresh_hash = hash_password(password) if seen and verified and needs_rehash(seen[1]) else None
     with database.write() as session:
-        if seen is None:
-            # The name as typed is not recorded: people type passwords into this field.
-            _record(
-                session, EventType.ACCOUNT_SIGN_IN_FAILED, "unknown", _PART, at, reason="unknown-name", source=source
-            )
-            return None
-        account = locked_account(session, seen[0])
-        verified = verified and account.password_hash == seen[1]
-        if not _accepted(session, account, at, policy, verified=verified, source=source):
-            return None
-        account.failed_sign_ins, account.locked_until = 0, None
-        account.last_signed_in_at = max(at, account.last_signed_in_at or at)
-        account.password_hash = fresh_hash or account.password_hash
-        return account.id
+        # Source before name, in every process: nobody waits for the other's row while holding the own.
+        origin = brake_row(session, source_key(source), at) if source else None
+        account = locked_account(session, seen[0]) if seen else None
+        counted = account or brake_row(session, name_key(folded), at)
+        attempt = _Attempt(counted=counted, origin=origin, source=source, at=at, policy=policy)
+        until = _waits_until(attempt)
+        if until is not None:
+            _record_failure(session, attempt, "locked")
+        elif account is None or seen is None:
+            _fail(session, attempt, "unknown-name")
+        elif _accepted(session, account, attempt, verified=verified and account.password_hash == seen[1]):
+            account.failed_sign_ins, account.locked_until = 0, None
+            account.last_signed_in_at = max(at, account.last_signed_in_at or at)
+            account.password_hash = fresh_hash or account.password_hash
+            return account.id
+    if until is not None:
+        raise paused(until, at)
+    return None
 
 
 def fold_username(username: str) -> str:
@@ -306,43 +325,61 @@ def fold_username(username: str) -> str:
     return username.strip().lower()
 
 
-def _accepted(
-    session: Session, account: Account, at: datetime, policy: PasswordPolicy, *, verified: bool, source: str | None
-) -> bool:
-    if account.disabled or is_locked(account, at, policy):
-        reason = "disabled" if account.disabled else "locked"
-        _record(session, EventType.ACCOUNT_SIGN_IN_FAILED, account.id, _PART, at, reason=reason, source=source)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """One try to prove a password."""
+
+    counted: Account | SignInBrake
+    """The account, or the row of a name that is none."""
+    origin: SignInBrake | None
+    """The row of the source address, where one is known."""
+    source: str | None
+    at: datetime
+    policy: PasswordPolicy
+
+    @property
+    def subject(self) -> UUID | str:
+        """What events are about. The name as typed is not recorded: people type passwords into that field."""
+        return self.counted.id if isinstance(self.counted, Account) else "unknown"
+
+
+def _waits_until(attempt: _Attempt) -> datetime | None:
+    rows = (attempt.counted, attempt.origin)
+    waits = [paused_until(row, attempt.at, attempt.policy) for row in rows if row is not None]
+    return max((until for until in waits if until is not None), default=None)
+
+
+def _accepted(session: Session, account: Account, attempt: _Attempt, *, verified: bool) -> bool:
+    if account.disabled or not verified:
+        _fail(session, attempt, "disabled" if account.disabled else "wrong-password")
         return False
-    if not verified:
-        _count_failure(session, account, at, policy, source=source)
-        return False
-    if (account.last_signed_in_at or account.created_at) < at - timedelta(days=policy.idle_disable_days):
-        _disable_idle(session, account, at)
-        _record(session, EventType.ACCOUNT_SIGN_IN_FAILED, account.id, _PART, at, reason="idle", source=source)
+    idle_border = attempt.at - timedelta(days=attempt.policy.idle_disable_days)
+    if (account.last_signed_in_at or account.created_at) < idle_border:
+        _disable_idle(session, account, attempt.at)
+        _record_failure(session, attempt, "idle")
         return False
     return True
 
 
-def is_locked(account: Account, at: datetime, policy: PasswordPolicy) -> bool:
-    """Returns whether failures keep the account out at `at`.
+def _fail(session: Session, attempt: _Attempt, reason: str) -> None:
+    """Records a failure and counts it for the name and for the source."""
+    _record_failure(session, attempt, reason)
+    policy, at = attempt.policy, attempt.at
+    wait_s = count_failure(attempt.counted, at, policy, allowed=policy.failures_before_lock)
+    if wait_s is not None:
+        failures = attempt.counted.failed_sign_ins
+        _record(session, EventType.ACCOUNT_LOCKED, attempt.subject, _PART, at, lock_s=wait_s, failures=failures)
+    if attempt.origin is None:
+        return
+    wait_s = count_failure(attempt.origin, at, policy, allowed=policy.source_failures_before_lock)
+    if wait_s is not None:
+        detail = {"lock_s": wait_s, "failures": attempt.origin.failed_sign_ins, "source": attempt.source}
+        _record(session, EventType.ACCOUNT_LOCKED, "unknown", _PART, at, **detail)
 
-    A lock that ends later than any lock can was set by a clock that ran ahead and does not count.
-    """
-    until = account.locked_until
-    return until is not None and at < until <= at + timedelta(seconds=policy.lock_max_s)
 
-
-def _count_failure(
-    session: Session, account: Account, at: datetime, policy: PasswordPolicy, *, source: str | None
-) -> None:
-    account.failed_sign_ins += 1
-    _record(session, EventType.ACCOUNT_SIGN_IN_FAILED, account.id, _PART, at, reason="wrong-password", source=source)
-    beyond = account.failed_sign_ins - policy.failures_before_lock
-    if beyond >= 0:
-        lock_s = min(policy.lock_s * 2 ** min(beyond, 30), policy.lock_max_s)
-        account.locked_until = at + timedelta(seconds=lock_s)
-        failures = account.failed_sign_ins
-        _record(session, EventType.ACCOUNT_LOCKED, account.id, _PART, at, lock_s=lock_s, failures=failures)
+def _record_failure(session: Session, attempt: _Attempt, reason: str) -> None:
+    kind = EventType.ACCOUNT_SIGN_IN_FAILED
+    _record(session, kind, attempt.subject, _PART, attempt.at, reason=reason, source=attempt.source)
 
 
 def _disable_idle(session: Session, account: Account, at: datetime) -> None:

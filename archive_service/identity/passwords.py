@@ -38,6 +38,8 @@ class PasswordPolicy(BaseModel):
     max_length: Annotated[int, Field(ge=16)]
     idle_disable_days: Annotated[int, Field(ge=1)]
     failures_before_lock: Annotated[int, Field(ge=1)]
+    source_failures_before_lock: Annotated[int, Field(ge=1)]
+    failure_window_s: Annotated[int, Field(ge=1)]
     lock_s: Annotated[int, Field(ge=1)]
     lock_max_s: Annotated[int, Field(ge=1)]
 

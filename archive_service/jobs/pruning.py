@@ -10,6 +10,8 @@ from sqlalchemy import delete, select
 from archive_service import clock
 from archive_service.db import Database
 from archive_service.identity.accounts import disable_idle_accounts
+from archive_service.identity.brake import sweep_brakes
+from archive_service.identity.passwords import load_policy
 from archive_service.identity.sessions import SessionLimits, sweep_sessions
 from archive_service.jobs.queue import prune_done
 from archive_service.jobs.worker import JobContext
@@ -63,6 +65,7 @@ def prune(
     with database.write() as session:
         sessions = sweep_sessions(session, at=at, limits=limits)
         disabled = disable_idle_accounts(session, at=at)
+        sweep_brakes(session, at=at, policy=load_policy())
     return Pruned(jobs=jobs, scheduled_runs=runs, sessions=sessions, accounts_disabled=disabled)
 
 

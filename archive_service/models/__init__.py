@@ -2,7 +2,15 @@
 
 from archive_service.models.base import Base
 from archive_service.models.event import Event
-from archive_service.models.identity import Account, ApiToken, BrowserSession, RoleGrant, RoleName, SetupLink
+from archive_service.models.identity import (
+    Account,
+    ApiToken,
+    BrowserSession,
+    RoleGrant,
+    RoleName,
+    SetupLink,
+    SignInBrake,
+)
 from archive_service.models.job import Job, JobKind, JobState, ScheduledRun
 from archive_service.models.preservation import (
     AipEvidence,
@@ -88,6 +96,7 @@ __all__ = [
     "RoleName",
     "ScheduledRun",
     "SetupLink",
+    "SignInBrake",
     "SignatureVerdict",
     "State",
     "StorageDrift",

@@ -41,6 +41,20 @@ class Account(Base):
     locked_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_signed_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_failed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class SignInBrake(Base):
+    """Wrong passwords counted for a source address, or for a name that is no account; forgotten after a quiet time."""
+
+    __tablename__ = "sign_in_brake"
+    __table_args__ = (Index("ix_sign_in_brake_last_failed_at", "last_failed_at"),)
+
+    key: Mapped[str] = mapped_column(String(100), primary_key=True)
+    """`source:<address>` or `name:<some bits of a hash>`; never what was typed."""
+    failed_sign_ins: Mapped[int] = mapped_column(Integer)
+    locked_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_failed_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class RoleGrant(Base):

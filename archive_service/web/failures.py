@@ -51,7 +51,8 @@ def _in_front_of(problem: Handler, headers: Mapping[str, str]) -> Handler:
         if plain.status_code == HTTPStatus.UNAUTHORIZED:
             return see_other(f"/sign-in?next={quote(_come_back_to(request), safe='')}")
         page = await run_in_threadpool(_page, request, plain)
-        for name, value in headers.items():
+        waits = {name: plain.headers[name] for name in ("Retry-After",) if name in plain.headers}
+        for name, value in {**headers, **waits}.items():
             page.headers.setdefault(name, value)
         return page
 

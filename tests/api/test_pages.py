@@ -17,6 +17,7 @@ from archive_service.audit import software
 from archive_service.findings import Finding
 from archive_service.followup import enqueue
 from archive_service.identity.accounts import Person, create_account, find_account
+from archive_service.identity.passwords import load_policy
 from archive_service.identity.permissions import Grant
 from archive_service.identity.setup import create_setup_link
 from archive_service.ids import new_id
@@ -148,6 +149,19 @@ def test_a_refused_sign_in_gives_no_reason_and_no_session(archive: Archive) -> N
     assert "không đúng" in wrong.text
     without_name = [re.sub(r'value="[^"]*"', "", answer.text) for answer in (wrong, unknown)]
     assert without_name[0] == without_name[1]
+    assert browser.get("/").status_code == 303
+
+
+@pytest.mark.parametrize("name", ["lan", "ai-do"])
+def test_after_wrong_passwords_even_the_right_one_waits(archive: Archive, name: str) -> None:
+    browser = person(archive, "lan", RoleName.OFFICER)
+    browser.http.cookies.clear()
+    allowed = load_policy().failures_before_lock
+    assert [browser.sign_in(name, f"sai-{number}").status_code for number in range(allowed)] == [403] * allowed
+    answer = browser.sign_in(name)
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["retry-after"]) <= load_policy().lock_s
+    assert "Sai mật khẩu quá nhiều lần" in answer.text
     assert browser.get("/").status_code == 303
 
 

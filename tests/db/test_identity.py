@@ -1,6 +1,7 @@
 """Accounts, tokens, browser sessions and the first administrator, on both engines."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -12,11 +13,12 @@ from archive_service.db import Database
 from archive_service.errors import BadRequest, Conflict, NotFound, NotPermitted, NotSignedIn
 from archive_service.identity import accounts, sessions, setup, tokens
 from archive_service.identity.accounts import Person, check_sign_in, create_account
+from archive_service.identity.brake import SignInsPaused, sweep_brakes
 from archive_service.identity.passwords import load_policy
 from archive_service.identity.permissions import Grant, Permission
 from archive_service.identity.sessions import SessionLimits, SignedIn, authenticate_session
 from archive_service.ids import new_id
-from archive_service.models import Account, ApiToken, BrowserSession, Event, EventType, RoleName, SetupLink
+from archive_service.models import Account, ApiToken, BrowserSession, Event, EventType, RoleName, SetupLink, SignInBrake
 from tests.builders import TESTER
 
 PASSWORD = "Đường-Láng 2026"
@@ -113,16 +115,115 @@ def test_guessing_locks_longer_and_longer(database: Database, account_id: UUID, 
     now = at
     for _ in range(policy.failures_before_lock):
         assert _sign_in(database, now, "no") is None
-    assert _sign_in(database, now) is None, "locked: even the right password waits"
+    with pytest.raises(SignInsPaused) as waits:  # even the right password
+        _sign_in(database, now)
+    assert waits.value.fields == {"retry_after_s": policy.lock_s}
     now += timedelta(seconds=policy.lock_s)
     assert _sign_in(database, now, "no") is None
-    assert _sign_in(database, now + timedelta(seconds=policy.lock_s)) is None, "the second lock is twice as long"
+    with pytest.raises(SignInsPaused) as waits:  # the second lock is twice as long
+        _sign_in(database, now + timedelta(seconds=policy.lock_s, milliseconds=1))
+    assert waits.value.fields == {"retry_after_s": policy.lock_s}
     assert _sign_in(database, now + timedelta(seconds=2 * policy.lock_s)) == account_id
     with database.read() as session:
         locks = session.scalars(select(Event).where(Event.type == EventType.ACCOUNT_LOCKED).order_by(Event.seq)).all()
         assert [event.detail["lock_s"] for event in locks] == [policy.lock_s, 2 * policy.lock_s]
         account = session.get_one(Account, account_id)
         assert (account.failed_sign_ins, account.locked_until) == (0, None)
+
+
+def _tries_until_paused(database: Database, at: datetime, username: str, *, source: str = "192.0.2.7") -> int:
+    for number in range(100):
+        try:
+            assert check_sign_in(database, username=username, password="no", at=at, source=source) is None
+        except SignInsPaused:
+            return number
+    raise AssertionError("never paused")
+
+
+def test_a_name_that_is_no_account_waits_like_one(database: Database, account_id: UUID, at: datetime) -> None:
+    policy = load_policy()
+    assert _tries_until_paused(database, at, "lan.pham") == policy.failures_before_lock
+    assert _tries_until_paused(database, at, PASSWORD) == policy.failures_before_lock
+    with database.read() as session:
+        kept = [(row.key, row.failed_sign_ins) for row in session.scalars(select(SignInBrake))]
+        assert PASSWORD.lower() not in str(kept)
+        assert len(kept) == 2, "the name and the source"
+        assert _events(database, account_id)[-1] == (EventType.ACCOUNT_SIGN_IN_FAILED, "locked")
+
+
+def test_a_source_that_guesses_many_names_waits(database: Database, account_id: UUID, at: datetime) -> None:
+    policy = load_policy()
+    near, far = "2001:db8::1", "2001:db8:0:1::1"
+    for number in range(policy.source_failures_before_lock):
+        assert check_sign_in(database, username=f"ten-{number}", password="no", at=at, source=near) is None
+    with pytest.raises(SignInsPaused):
+        check_sign_in(database, username="lan.pham", password=PASSWORD, at=at, source="2001:db8::ffff")
+    assert check_sign_in(database, username="lan.pham", password=PASSWORD, at=at, source=far) == account_id
+    later = at + timedelta(seconds=policy.lock_s)
+    assert check_sign_in(database, username="lan.pham", password=PASSWORD, at=later, source=near) == account_id
+    with database.read() as session:
+        (lock,) = session.scalars(select(Event).where(Event.type == EventType.ACCOUNT_LOCKED)).all()
+        assert lock.detail == {"lock_s": policy.lock_s, "failures": policy.source_failures_before_lock, "source": near}
+
+
+def test_failures_are_forgotten_after_a_quiet_time_and_no_wait_lasts(
+    database: Database, account_id: UUID, at: datetime
+) -> None:
+    policy = load_policy()
+    quiet = timedelta(seconds=policy.failure_window_s + 1)
+    now = at
+    for _ in range(2 * policy.failures_before_lock):  # each a quiet time after the one before
+        assert _sign_in(database, now, "no") is None
+        now += quiet
+    waits = []
+    for _ in range(30):  # and without mercy
+        try:
+            assert _sign_in(database, now, "no") is None
+        except SignInsPaused as refused:
+            waits.append(refused.fields["retry_after_s"])
+            now += timedelta(seconds=waits[-1])
+    assert (min(waits), max(waits)) == (policy.lock_s, policy.lock_max_s)
+    with database.read() as session:
+        until = session.get_one(Account, account_id).locked_until
+    assert until is not None
+    assert until <= now + timedelta(seconds=policy.lock_max_s)
+    assert _sign_in(database, until) == account_id
+    with database.write() as session:
+        assert sweep_brakes(session, at=now, policy=policy) == 0
+        assert sweep_brakes(session, at=until + timedelta(days=1), policy=policy) == 1
+        assert session.scalars(select(SignInBrake)).all() == []
+
+
+def test_processes_that_guess_at_once_have_no_more_tries(database: Database, account_id: UUID, at: datetime) -> None:
+    policy = load_policy()
+    gate = threading.Barrier(4)
+
+    def guess(_: int) -> int:
+        gate.wait()
+        refused = 0
+        for _ in range(4):
+            try:
+                refused += _sign_in(database, at, "no") is None
+            except SignInsPaused:
+                continue
+        return refused
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(guess, range(4))) == policy.failures_before_lock
+    with database.read() as session:
+        assert session.get_one(Account, account_id).failed_sign_ins == policy.failures_before_lock
+
+
+def test_the_own_password_cannot_be_guessed_either(database: Database, account_id: UUID, at: datetime) -> None:
+    policy = load_policy()
+    for _ in range(policy.failures_before_lock):
+        with pytest.raises(BadRequest):
+            accounts.change_own_password(database, account_id, current="no", new="Hồ-Gươm 2027", at=at)
+    with pytest.raises(SignInsPaused):
+        accounts.change_own_password(database, account_id, current=PASSWORD, new="Hồ-Gươm 2027", at=at)
+    with database.write() as session:
+        accounts.set_password(session, account_id, PASSWORD, agent=TESTER, at=at)
+    assert _sign_in(database, at) == account_id, "an administrator lifts the wait"
 
 
 def test_a_lock_set_by_a_clock_that_ran_ahead_does_not_last(database: Database, account_id: UUID, at: datetime) -> None:
