@@ -17,8 +17,9 @@ from archive_service.access.reviews import ReviewLine, list_reviews
 from archive_service.api.dependencies import PrincipalDep, ServiceDep
 from archive_service.api.preservation import add_gauges
 from archive_service.api.records import event_row
-from archive_service.errors import ArchiveError
+from archive_service.errors import ArchiveError, ConfigurationInvalid
 from archive_service.identity.permissions import Permission, in_scope
+from archive_service.ingest.trust_anchors import trust_notices
 from archive_service.jobs import queue
 from archive_service.models import (
     Event,
@@ -44,8 +45,13 @@ def healthz() -> PlainTextResponse:
 def readyz(service: ServiceDep) -> JSONResponse:
     """Says whether the service can do its work: database at the right schema, every storage location there."""
     problems = _database_problems(service) + _storage_problems(service)
+    notices: tuple[str, ...] = ()
+    try:
+        notices = trust_notices(service.settings)
+    except ConfigurationInvalid as exc:
+        problems.append(f"trust store: {exc}")
     status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-    return JSONResponse({"ready": not problems, "problems": problems}, status_code=status)
+    return JSONResponse({"ready": not problems, "problems": problems, "notices": notices}, status_code=status)
 
 
 def _database_problems(service: Service) -> list[str]:

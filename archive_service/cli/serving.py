@@ -17,6 +17,7 @@ from archive_service.application import create_app
 from archive_service.cli.common import DataOption, opened_service
 from archive_service.errors import ConfigurationInvalid
 from archive_service.identity.setup import create_setup_link
+from archive_service.ingest.trust_anchors import trust_notices
 from archive_service.jobs.pool import WorkerGroup, worker_count
 from archive_service.jobs.scheduler import Scheduler
 from archive_service.jobs.work import load_registry
@@ -161,6 +162,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         typer.echo(f"Sẵn sàng / ready: {self._address}")
+        for notice in trust_notices(self._service.settings):
+            typer.echo(notice, err=True)
         link = first_administrator_link(self._service, self._address)
         if link is not None:
             typer.echo(f"Tạo quản trị viên đầu tiên (dùng một lần) / first administrator, once: {link}")

@@ -18,6 +18,7 @@ from archive_service.identity.permissions import Permission, Principal
 from archive_service.ingest.policies import trust_in_force
 from archive_service.models import Event, EventType
 from archive_service.service import Service
+from archive_service.settings import Settings
 from archive_service.signatures import trust
 from archive_service.signatures.trust import TrustAnchorEntry, TrustStore
 
@@ -35,6 +36,21 @@ class TrustListing:
     store: TrustStore
     recorded: bool
     """Whether the last recorded change left the store as it is; False: it was changed by hand since, or never through this service."""
+
+
+NO_ANCHORS_NOTICE: Final = (
+    "Chưa có chứng thư gốc nào: không xác định được ai đã ký hồ sơ. /"
+    " No trust anchor is loaded: nobody's signature can be trusted."
+)
+
+
+def trust_notices(settings: Settings) -> tuple[str, ...]:
+    """Returns what an operator must be told of the trust store: that it trusts nobody.
+
+    Raises:
+        ConfigurationInvalid: the store is malformed.
+    """
+    return () if trust_in_force(settings).anchors else (NO_ANCHORS_NOTICE,)
 
 
 def list_anchors(service: Service, principal: Principal) -> TrustListing:

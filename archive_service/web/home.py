@@ -14,9 +14,12 @@ from archive_service import clock
 from archive_service.access.records import RecordQuery, list_records
 from archive_service.access.storage_overview import count_open_incidents
 from archive_service.access.submissions import count_by_state
+from archive_service.errors import ConfigurationInvalid
 from archive_service.identity.permissions import Permission, Principal, in_scope
+from archive_service.ingest.trust_anchors import trust_notices
 from archive_service.jobs import queue
 from archive_service.models import JobState, Record, State, Submission
+from archive_service.settings import Settings
 from archive_service.web.templating import render
 from archive_service.web.visitors import MemberDep
 
@@ -64,7 +67,16 @@ class Waiting:
 def get_home(request: Request, visitor: MemberDep) -> Response:
     """Shows what waits."""
     with visitor.service.database.read() as session:
-        return render(request, visitor, "home.html", waiting=waiting_for(session, visitor.principal))
+        waiting = waiting_for(session, visitor.principal)
+    nobody_trusted = _nobody_trusted(visitor.service.settings)
+    return render(request, visitor, "home.html", waiting=waiting, nobody_trusted=nobody_trusted)
+
+
+def _nobody_trusted(settings: Settings) -> bool:
+    try:
+        return bool(trust_notices(settings))
+    except ConfigurationInvalid:
+        return True  # a store that cannot be read trusts nobody; /readyz says why
 
 
 def waiting_for(session: Session, principal: Principal) -> Waiting:

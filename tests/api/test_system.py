@@ -15,7 +15,9 @@ from archive_service import clock
 from archive_service.api.errors import PROBLEM_TYPE
 from archive_service.followup import enqueue
 from archive_service.ids import new_id
+from archive_service.ingest.trust_anchors import NO_ANCHORS_NOTICE
 from archive_service.models import JobKind, RoleName
+from archive_service.samples.pki import TestPki
 from archive_service.samples.small import minimal_dossier
 from tests.crash.worlds import event_counts, only_submission, open_jobs
 from tests.pipeline import Archive
@@ -46,7 +48,13 @@ def _commits_fail(archive: Archive) -> Iterator[None]:
 def test_a_healthy_service_says_so_to_anyone(archive: Archive) -> None:
     assert archive.http.get("/healthz").text == "ok"
     answer = archive.http.get("/readyz")
-    assert (answer.status_code, answer.json()) == (200, {"ready": True, "problems": []})
+    assert (answer.status_code, answer.json()["ready"], answer.json()["problems"]) == (200, True, [])
+
+
+def test_an_empty_trust_store_is_said_until_there_is_an_anchor(archive: Archive) -> None:
+    assert archive.http.get("/readyz").json()["notices"] == [NO_ANCHORS_NOTICE]
+    TestPki.create(1, at=clock.now()).write_trust(archive.service.settings.resolved_trust_dir)
+    assert archive.http.get("/readyz").json()["notices"] == []
 
 
 def test_a_database_of_another_revision_is_not_ready(archive: Archive) -> None:
