@@ -12,6 +12,7 @@ from archive_service.cli.common import DataOption, opened_service, operator_prin
 from archive_service.identity import accounts, tokens
 from archive_service.identity.permissions import Grant
 from archive_service.models import RoleName
+from archive_service.rules.codes import is_agency_code
 
 _token = typer.Typer(no_args_is_help=True, help="Mã truy cập của hệ thống / API tokens.")
 _user = typer.Typer(no_args_is_help=True, help="Tài khoản người dùng / local accounts.")
@@ -34,6 +35,8 @@ def token_create(
     data: DataOption = None,
 ) -> None:
     """Tạo mã truy cập, in ra một lần / create a token, printed once as the last word."""
+    if agency is not None and not is_agency_code(agency):
+        raise typer.BadParameter(f"không phải mã cơ quan / not an agency code: {agency}")
     agent = operator_principal().agent
     with opened_service(data) as service, service.database.write() as session:
         text = tokens.create_token(session, name=name, role=role, agency=agency, agent=agent, at=clock.unique_now())

@@ -71,6 +71,11 @@ def agency_groups(code: str) -> tuple[str, ...] | None:
     return tuple(groups)
 
 
+def is_agency_code(code: str) -> bool:
+    """Returns whether a text has a form that agency codes have or had (R009)."""
+    return any(form.pattern.fullmatch(code) for form in default_code_profile().agency_codes)
+
+
 def agency_level(code: str) -> int | None:
     """Returns the level of an agency: 1 province or ministry, 2 below it, and so on.
 
