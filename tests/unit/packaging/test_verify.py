@@ -193,6 +193,17 @@ def test_bytes_before_between_and_after_are_found(content: AipContent, tmp_path:
         assert failed(verify_aip(path)) == ["zip_structure"]
 
 
+def test_an_added_folder_entry_is_told_in_words(content: AipContent, tmp_path: Path) -> None:
+    built(content, tmp_path / "a.zip")
+    with zipfile.ZipFile(tmp_path / "a.zip", "a") as archive:
+        archive.writestr(f"{archive.namelist()[0].partition('/')[0]}/empty/", b"")
+    report = verify_aip(tmp_path / "a.zip")
+    assert "zip_structure" in failed(report)
+    reasons = [reason for check in report.checks for reason in check.reasons]
+    assert "not checked: not an AIP of this archive, or damaged: nothing describes 'empty/'" in reasons
+    assert not any("KeyError" in reason for reason in reasons), reasons
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     report = verify_aip(tmp_path / "absent.zip")
     assert report.outcome is Outcome.INDETERMINATE
