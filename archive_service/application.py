@@ -5,7 +5,19 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from archive_service import __version__
-from archive_service.api import copies, evidence, holds, preservation, records, renditions, staged, storage, submissions, system, trust
+from archive_service.api import (
+    copies,
+    evidence,
+    holds,
+    preservation,
+    records,
+    renditions,
+    staged,
+    storage,
+    submissions,
+    system,
+    trust,
+)
 from archive_service.api.errors import add_error_handlers
 from archive_service.api.openapi import describe
 from archive_service.service import Service
@@ -34,11 +46,25 @@ def create_app(service: Service) -> FastAPI:
         summary="Lưu trữ hồ sơ thủ tục hành chính điện tử / electronic records archive for TTHC dossiers",
         docs_url=None,
         redoc_url=None,
+        # Its Location would be made from the Host header, which the caller chooses.
+        redirect_slashes=False,
     )
     app.state.service = service
     add_error_handlers(app)
     app.add_middleware(_SecurityHeaders)
-    for module in (submissions, staged, records, renditions, copies, preservation, evidence, system, trust, holds, storage):
+    for module in (
+        submissions,
+        staged,
+        records,
+        renditions,
+        copies,
+        preservation,
+        evidence,
+        system,
+        trust,
+        holds,
+        storage,
+    ):
         app.include_router(module.router)
     add_pages(app, SECURITY_HEADERS)
     describe(app)

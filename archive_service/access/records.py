@@ -72,9 +72,11 @@ def list_records(session: Session, query: RecordQuery, principal: Principal) -> 
         principal.require(Permission.RECORD_READ)
         for term in _content_terms(session, query.content):
             statement = statement.where(Record.id.in_(_holding(session, term, principal)))
-    if query.anywhere:
-        for term in terms_of(query.anywhere):
+    if not _is_blank(query.anywhere):
+        words = terms_of(query.anywhere or "")
+        for term in words:
             statement = statement.where(Record.id.in_(_anywhere(session, term, principal)))
+        statement = statement if words else statement.where(false())
     cursor = decode_cursor(query.cursor)
     if cursor is not None:
         statement = statement.where(
@@ -140,9 +142,15 @@ def _filtered(statement: Select[Record], query: RecordQuery) -> Select[Record]:
             statement = statement.where(column == value)
     if query.due_before:
         statement = statement.where(Record.retention_due_on.is_not(None), Record.retention_due_on < query.due_before)
-    for term in query_terms(query.text or ""):
+    words = query_terms(query.text or "")
+    for term in words:
         statement = statement.where(_has_term(term))
-    return statement
+    return statement if words or _is_blank(query.text) else statement.where(false())
+
+
+def _is_blank(text: str | None) -> bool:
+    """Returns whether nothing was typed; what was typed and holds no word finds nothing, instead of everything."""
+    return not (text or "").strip()
 
 
 def _has_term(term: str) -> ColumnElement[bool]:

@@ -16,7 +16,7 @@ from archive_service.digests import CHUNK_BYTES, Digest
 from archive_service.errors import TooLarge
 from archive_service.storage.port import Store
 
-_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII | re.IGNORECASE)
 SHOWN_INLINE: Final = frozenset({"application/pdf", "image/jpeg", "image/png", "image/gif", "text/plain"})
 """Media types a browser may show in place; all others are offered as a download."""
 STAGED_SHOWN_INLINE: Final = frozenset({"application/pdf", "image/jpeg", "image/png"})
@@ -131,10 +131,15 @@ def _headers(digest: Digest, file_name: str, *, inline: bool) -> dict[str, str]:
 def _range_answer(
     request: Request, size_bytes: int, read: ReadRange, *, media_type: str, headers: dict[str, str]
 ) -> Response:
-    if request.headers.get("If-None-Match") == headers["ETag"]:
+    etag = headers["ETag"]
+    wanted = request.headers.get("If-Match")
+    if wanted is not None and not _names(wanted, etag, weak=False):
+        return problem(HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED", f"the content has the ETag {etag}")
+    known = request.headers.get("If-None-Match")
+    if known is not None and _names(known, etag, weak=True):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     try:
-        part = wanted_range(_range_header(request, headers["ETag"]), size_bytes)
+        part = wanted_range(_range_header(request, etag), size_bytes)
     except ValueError:
         return _unsatisfiable(size_bytes)
     status = HTTPStatus.OK if part is None else HTTPStatus.PARTIAL_CONTENT
@@ -146,7 +151,17 @@ def _range_answer(
     return StreamingResponse(content, status_code=status, headers=headers, media_type=media_type)
 
 
+def _names(header: str, etag: str, *, weak: bool) -> bool:
+    """Returns whether a list of entity tags names this one (RFC 9110 8.8.3.2, 13.1): `*` names any, weak tags count only in weak comparison."""
+    tags = [
+        tag.strip() for tag in header.split(",")
+    ]  # ours are hexadecimal, so a comma inside another tag cannot make one of them
+    return header.strip() == "*" or etag in tags or (weak and f"W/{etag}" in tags)
+
+
 def _range_header(request: Request, etag: str) -> str | None:
+    if request.method != "GET":
+        return None  # RFC 9110 14.2: defined for GET alone
     condition = request.headers.get("If-Range")
     return None if condition is not None and condition != etag else request.headers.get("Range")
 

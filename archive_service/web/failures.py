@@ -40,16 +40,22 @@ def prefers_page(request: Request) -> bool:
     return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
 
 
+def _is_page(request: Request) -> bool:
+    """Returns whether the path is not the API's and the caller did not ask for something else than a page: curl sends `*/*`."""
+    accepted = request.headers.get("Accept", "*/*")
+    return not request.url.path.startswith("/api/") and ("*/*" in accepted or "text/html" in accepted)
+
+
 def _in_front_of(problem: Handler, headers: Mapping[str, str]) -> Handler:
     async def answer(request: Request, error: Exception) -> Response:
-        if prefers_page(request) and isinstance(error, PasswordChangeNeeded):
+        if _is_page(request) and isinstance(error, PasswordChangeNeeded):
             return see_other("/password")
         given = problem(request, error)
         plain: Response = await given if inspect.isawaitable(given) else given
+        if plain.status_code == HTTPStatus.UNAUTHORIZED and _is_page(request):
+            return see_other(f"/sign-in?next={quote(_come_back_to(request), safe='')}")
         if not prefers_page(request):
             return plain
-        if plain.status_code == HTTPStatus.UNAUTHORIZED:
-            return see_other(f"/sign-in?next={quote(_come_back_to(request), safe='')}")
         page = await run_in_threadpool(_page, request, plain)
         waits = {name: plain.headers[name] for name in ("Retry-After",) if name in plain.headers}
         for name, value in {**headers, **waits}.items():

@@ -10,6 +10,7 @@ import pytest
 from archive_service.digests import digest_bytes
 from archive_service.models import EventType, RoleName
 from archive_service.samples.small import SampleFile, minimal_dossier, small_head, tiny_pdf, write_dossier
+from tests.api.test_pages import person
 from tests.builders import new_record
 from tests.pipeline import Archive
 
@@ -250,6 +251,15 @@ def test_conditions_on_the_etag(archive: Archive, dossier: Path) -> None:
     assert _get(archive, _content(record_id), headers=part | {"If-Range": '"other"'}).status_code == 200
     unchanged = _get(archive, _content(record_id), headers={"If-None-Match": etag})
     assert (unchanged.status_code, unchanged.content) == (304, b"")
+    for header in ("*", f"W/{etag}", f'"x", {etag}', f'W/"x",W/{etag}'):
+        assert _get(archive, _content(record_id), headers={"If-None-Match": header}).status_code == 304, header
+    for header in ('"x"', f"{etag[:-1]}", 'W/"x"'):
+        assert _get(archive, _content(record_id), headers={"If-None-Match": header}).status_code == 200, header
+    for header, status in (("*", 200), (etag, 200), (f'"x", {etag}', 200), ('"x"', 412), (f"W/{etag}", 412)):
+        assert _get(archive, _content(record_id), headers={"If-Match": header}).status_code == status, header
+    assert _get(archive, _content(record_id), headers={"Range": "BYTES=0-3"}).status_code == 206
+    head = archive.call("HEAD", _content(record_id), role=RoleName.OFFICER, headers=part)
+    assert (head.status_code, head.headers["Content-Length"]) == (200, str((dossier / "c01.pdf").stat().st_size))
 
 
 def test_the_package_is_downloaded_as_it_is_stored(archive: Archive, dossier: Path) -> None:
@@ -314,3 +324,14 @@ def test_a_missing_copy_is_passed_over(archive: Archive, dossier: Path) -> None:
     assert _get(archive, _content(record_id)).content == (dossier / "c01.pdf").read_bytes()
     _object(archive, record_id, "kho-2").unlink()
     assert _get(archive, _content(record_id)).status_code == 503
+
+
+@pytest.mark.parametrize("typed", ["%", "\x00", "…", "- , .", "%_"])
+def test_what_holds_no_word_finds_nothing(archive: Archive, dossier: Path, typed: str) -> None:
+    archive.archive(dossier)
+    answer = _get(archive, "records", params={"q": typed})
+    assert (answer.status_code, answer.json()["items"]) == (200, [])
+    for blank in ("", "  "):
+        assert len(_get(archive, "records", params={"q": blank}).json()["items"]) == 1
+    page = person(archive, "lan", RoleName.OFFICER).get("/records?q=%25").text
+    assert "/records/0" not in page
