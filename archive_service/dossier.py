@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.dataclasses import dataclass
 
 from archive_service.digests import Digest, canonical_json, digest_bytes
+from archive_service.field_reasons import field_reason
 from archive_service.findings import Finding
 from archive_service.texts import NOT_PLAIN
 
@@ -224,9 +225,9 @@ def parse_dossier(value: Any) -> tuple[Dossier | None, list[Finding]]:
             Finding(
                 code="DOSSIER_FIELD_INVALID",
                 location="/" + "/".join(map(str, problem["loc"])),
-                params={"reason": problem["msg"]},
+                params=field_reason(problem["msg"], problem["type"], problem.get("ctx")),
             )
-            for problem in exc.errors(include_url=False, include_context=False)
+            for problem in exc.errors(include_url=False)
         ]
 
 

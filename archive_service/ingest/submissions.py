@@ -31,6 +31,7 @@ from archive_service.dossier import (
     parse_json,
 )
 from archive_service.errors import ArchiveError, Conflict, ContentDiffers, NotFound
+from archive_service.field_reasons import field_reason
 from archive_service.findings import Finding
 from archive_service.ids import new_id
 from archive_service.ingest.archived import archived_value
@@ -140,7 +141,7 @@ def _too_large(dossier: Dossier) -> list[Finding]:
     if total <= MAX_SIZE_BYTES:
         return []
     reason = f"sizes add up to {total} bytes, at most {MAX_SIZE_BYTES} are taken"
-    return [Finding(code="DOSSIER_FIELD_INVALID", location="/components", params={"reason": reason})]
+    return [Finding(code="DOSSIER_FIELD_INVALID", location="/components", params=field_reason(reason))]
 
 
 def open_submission(  # noqa: PLR0913 - a push has these parts
