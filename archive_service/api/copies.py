@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from archive_service import clock
@@ -13,7 +13,7 @@ from archive_service.api.dependencies import PrincipalDep, ServiceDep
 from archive_service.api.streams import content_answer
 from archive_service.audit import append_event
 from archive_service.copies import register, verification
-from archive_service.identity.permissions import Permission
+from archive_service.identity.permissions import Permission, Principal
 from archive_service.models import CertifiedCopy, EventType
 
 router = APIRouter(prefix="/api/v1", tags=["copies"])
@@ -28,12 +28,26 @@ class CopyBody(BaseModel):
     purpose: Line
     recipient: Line
     place: Annotated[str, Field(max_length=200)]
-    position: Annotated[str, Field(max_length=200)] = ""
+    position: Annotated[str, Field(max_length=200)]
+    """Of the person who converts, as printed (NĐ 137/2024 Điều 5)."""
     request_id: UUID | None = None
 
 
+def issuer(principal: PrincipalDep) -> Principal:
+    """Returns who calls, if they may issue copies somewhere: who may not is told so before the body is judged.
+
+    Raises:
+        NotPermitted: nowhere.
+    """
+    principal.require(Permission.COPY_ISSUE)
+    return principal
+
+
+IssuerDep = Annotated[Principal, Depends(issuer)]
+
+
 @router.post("/records/{record_id}/copies", status_code=HTTPStatus.CREATED)
-def post_copy(record_id: UUID, body: CopyBody, service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
+def post_copy(record_id: UUID, body: CopyBody, service: ServiceDep, principal: IssuerDep) -> dict[str, Any]:
     """Issues a certified paper copy; the same `request_id` again gives the same copy."""
     request = register.CopyRequest(record_id=record_id, **body.model_dump())
     return copy_row(register.issue_copy(service, request, principal, at=clock.unique_now()))

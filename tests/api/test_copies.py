@@ -175,6 +175,17 @@ def test_only_copy_officers_issue(archive: Archive, record_id: str, role: RoleNa
     assert (answer.status_code, answer.json()["code"]) == (403, "NOT_PERMITTED")
 
 
+def test_a_request_is_judged_as_a_whole_after_who_sends_it(archive: Archive, record_id: str) -> None:
+    url = f"records/{record_id}/copies"
+    assert archive.call("POST", url, role=RoleName.OFFICER, json={}).status_code == 403
+    answer = archive.call("POST", url, role=RoleName.COPY_OFFICER, json={})
+    places = {problem["location"] for problem in answer.json()["problems"]}
+    needed = ("component_id", "purpose", "recipient", "place", "position")
+    assert (answer.status_code, places) == (422, {f"body/{name}" for name in needed})
+    schemas = archive.http.get("/openapi.json").json()["components"]["schemas"]
+    assert set(schemas["CopyBody"]["required"]) == set(needed)
+
+
 def test_copies_keep_to_the_agency(archive: Archive, record_id: str) -> None:
     assert _issue(archive, record_id, agency="H40").status_code == 404
     copy = _issue(archive, record_id).json()
