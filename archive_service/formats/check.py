@@ -198,6 +198,8 @@ def _pdf(
         return
     with pdf:
         digitised = is_digitised(component)
+        if component is not None:
+            _compare_pages(component, notes)
         if digitised and component is not None:
             judge_pdf(pdf, component, policy.digitised, notes, limits)
         if depth is Depth.FULL:
@@ -209,6 +211,12 @@ def _pdf(
             check_claim(pdf, path, claim, notes, limits)
         else:
             notes.skipped("PDF/A claim", "not tested at this depth")
+
+
+def _compare_pages(component: Component, notes: Notes) -> None:
+    found = notes.facts.get("pages")
+    if component.pages is not None and isinstance(found, int) and found != component.pages:
+        notes.find("COMPONENT_PAGES_DIFFER", declared=component.pages, found=found)
 
 
 def _is_compound(path: Path) -> bool:

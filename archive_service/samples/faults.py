@@ -188,8 +188,8 @@ def _missing_supplement_request(job: _Spoiling) -> list[SampleFile]:
 
 def _xml_entity(job: _Spoiling) -> list[SampleFile]:
     """An electronic form that makes an unwary parser read a file of the server."""
-    doctype = '<!DOCTYPE toKhai [<!ENTITY ngoai SYSTEM "file:///etc/passwd">]>\n'
-    content = eform_xml(job.case, doctype=doctype, first='  <truong ten="Ghi chú">&ngoai;</truong>\n')
+    doctype = '<!DOCTYPE toKhai [<!ENTITY ngoài SYSTEM "file:///etc/passwd">]>\n'
+    content = eform_xml(job.case, doctype=doctype, first='  <truong ten="Ghi chú">&ngoài;</truong>\n')
     form = SampleFile(
         id="c00",
         path="to-khai-dien-tu.xml",

@@ -1,6 +1,7 @@
 """Every finding code of the format checks has a file that provokes exactly it; sound files provoke none."""
 
 import tomllib
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -46,6 +47,7 @@ CASES = {
     "FORMAT_TRAILING_DATA": ("don.pdf", files.pdf() + b"du lieu khac", None),
     "FORMAT_POLYGLOT": ("anh.jpg", files.image("JPEG") + files.package({"a.txt": b"a"}), None),
     "FORMAT_NOT_CHECKED": ("so-hoa.jpg", files.image("JPEG", dpi=None), DIGITISED),
+    "COMPONENT_PAGES_DIFFER": ("don.pdf", files.pdf(), replace(files.component(), pages=77)),
 }
 BY_OTHER_TESTS = {
     "FORMAT_ARCHIVE_UNSAFE",  # here, with other findings of ZIP files
@@ -57,6 +59,7 @@ BY_OTHER_TESTS = {
 }
 SOUND = {
     "don.pdf": (files.pdf(), None),
+    "mot-trang.pdf": (files.pdf(), replace(files.component(), pages=1)),
     "so-hoa.pdf": (files.scanned(), DIGITISED),
     "anh.jpg": (files.image("JPEG"), None),
     "anh.png": (files.image("PNG"), None),
