@@ -250,7 +250,7 @@ class FileChecks:
         mismatch: tuple[Finding, ...] = ()
         if component is not None and component.sha256.lower() != digest.hex:
             declared = component.sha256.lower()
-            reason = f"expected sha256:{declared}, got {digest}"
+            reason = f"expected SHA-256:{declared}, got {digest}"
             mismatch = (mismatch_finding(component.id, component.path, declared, reason),)
         return FileResult(
             path=path,

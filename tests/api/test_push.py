@@ -123,6 +123,7 @@ def test_refused_bytes_stay_on_record_until_the_right_ones_arrive(archive: Archi
     assert (state["state"], state["errors"], state["decision"]) == ("RECEIVING", 2, None)
     assert parts[0]["path"] in state["findings"][0]["message"]
     assert "nhiều hơn" in state["findings"][0]["message"], "the newest reason stands, in Vietnamese"
+    assert all("ghi chú kỹ thuật" not in finding["message"] for finding in state["findings"])
 
     content = (dossier / parts[0]["path"]).read_bytes()
     assert archive.call("PUT", f"submissions/{submission_id}/components/c01", content=content).status_code == 204
