@@ -82,8 +82,7 @@ def load_registry(checkers: Checkers | None = None) -> Registry:
         make_renditions(parts.service(context), UUID(context.job.subject))
 
     def texts(context: JobContext) -> None:
-        if context.settings.text_search:
-            extract_texts(parts.service(context), UUID(context.job.subject))
+        extract_texts(parts.service(context), UUID(context.job.subject))
 
     return {
         JobKind.MAKE_RENDITIONS: renditions,

@@ -36,11 +36,13 @@ ENQUEUED_AT_ONCE: Final = 1000
 
 
 def extract_texts(service: Service, aip_id: UUID) -> int:
-    """Reads the text of every component that has none yet and returns how many were looked at; idempotent.
+    """Reads the text of every component that has none yet and returns how many were looked at; idempotent. None where search is off.
 
     Raises:
         StoreUnavailable: a component could not be read from storage now; try again.
     """
+    if not service.settings.text_search:
+        return 0
     with service.database.read() as session:
         aip = session.get_one(Aip, aip_id)
         record = session.get_one(Record, aip.record_id)

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from archive_service.audit import record_event, software
@@ -24,6 +24,7 @@ from archive_service.models import (
     AipCopy,
     Component,
     EventType,
+    HoldRecord,
     JobKind,
     Record,
     RecordTerm,
@@ -51,6 +52,7 @@ _TERMS: Final = select(RecordTerm.term).where(RecordTerm.record_id == bindparam(
 _ASSIGNED: Final = (
     select(func.count()).select_from(RetentionAssignment).where(RetentionAssignment.record_id == bindparam("record"))
 )
+_UNDER_HOLD: Final = select(exists().where(HoldRecord.record_id == bindparam("record")))
 _BECAME: Final = (
     update(Submission).where(Submission.id == bindparam("b_submission")).values(record_id=bindparam("b_record"))
 )
@@ -128,7 +130,8 @@ def write_stored_rows(
             "rule_id": assignment.deciding_rule_id,
         },
     )
-    if content.version > 1:  # its earlier packages are kept as long, and a hold is on all of them
+    # Its earlier packages are kept as long; a hold is on all of them, and may have been placed before the first came.
+    if content.version > 1 or connection.scalar(_UNDER_HOLD, {"record": record}):
         enqueue(session, JobKind.APPLY_LOCKS, record, at=at)
     enqueue(session, JobKind.DISCARD_STAGING, submission_id, at=at)
 

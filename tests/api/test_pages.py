@@ -541,12 +541,11 @@ def test_who_may_only_search_sees_no_way_to_read(archive: Archive, tmp_path: Pat
 
 def test_findings_are_told_with_place_and_basis_and_identity_numbers_are_masked(archive: Archive) -> None:
     submission_id = waiting(archive, error_count=0, warning_count=2)
+    numbers = "UID=CCCD:019089526866, CMND 012345678"
     with archive.service.database.write() as session:
         found = [
-            Finding(code="VIRUS_NOT_SCANNED", location="c01", params={"reason": HOSTILE}),
-            Finding(
-                code="VIRUS_NOT_SCANNED", location="c02", params={"reason": "UID=CCCD:019089526866, CMND 012345678"}
-            ),
+            Finding(code="VIRUS_NOT_SCANNED", location="c01", params={"reason": HOSTILE, "reason_vi": HOSTILE}),
+            Finding(code="VIRUS_NOT_SCANNED", location="c02", params={"reason": numbers, "reason_vi": numbers}),
         ]
         session.execute(insert(SubmissionFinding), finding_rows(UUID(submission_id), found))
     browser = person(archive, "lan", RoleName.ARCHIVIST)
