@@ -104,7 +104,12 @@ def test_pdfs_that_differ_in_numbers_and_stream_bytes_only_are_asked_about_once(
     module._identified_by_window.cache_clear()
     asked = []
     ask = module._siegfried
-    monkeypatch.setattr(module, "_siegfried", lambda *given: asked.append(given) or ask(*given))
+
+    def counted(*given):
+        asked.append(given)
+        return ask(*given)
+
+    monkeypatch.setattr(module, "_siegfried", counted)
     answers = []
     for number in range(12):
         path = tmp_path / f"{number}.pdf"
