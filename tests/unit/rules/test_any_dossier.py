@@ -16,7 +16,7 @@ AT = datetime(2026, 11, 22, tzinfo=UTC)
 
 lines = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff{}"), min_size=1, max_size=36
-)
+).filter(str.strip)
 code_like = st.from_regex(r"[0-9A-Z]{1,4}(\.[0-9A-Z]{0,4}){0,5}(-[0-9]{6}-[0-9]{4,6})?", fullmatch=True).map(
     lambda c: c[:36]
 )
