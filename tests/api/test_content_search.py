@@ -325,10 +325,11 @@ def test_a_file_without_text_is_told_from_one_that_could_not_be_read(archive: Ar
 
 
 def test_records_from_before_are_taken_up(archive: Archive, tmp_path: Path) -> None:
-    off = archive.service.settings.model_copy(update={"text_search": False})
-    object.__setattr__(archive.service, "settings", off)
+    on = archive.service.settings
+    object.__setattr__(archive.service, "settings", on.model_copy(update={"text_search": False}))
     archive.archive(_with_file(tmp_path, _docx("lời văn cũ"), "đơn.docx"))
     assert _found(archive, "loi van") == []
+    object.__setattr__(archive.service, "settings", on)
     assert reading.enqueue_missing(archive.service.database) == 1
     archive.work()
     assert len(_found(archive, "loi van")) == 1
