@@ -1,17 +1,15 @@
 """Backups: key, backup, restore, drill. What is asked of the operator is where to, and which key."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import TaskID
 
 from archive_service import clock
-from archive_service.cli.common import DataOption, opened_service
+from archive_service.cli.common import DataOption, bytes_bar, opened_service
 from archive_service.db import Database
 from archive_service.errors import ArchiveError, BadRequest, ConfigurationInvalid, NotFound
 from archive_service.packaging.verify import Outcome
@@ -36,7 +34,6 @@ IdentityOption = Annotated[
 PassphraseOption = Annotated[
     Path | None, typer.Option("--passphrase-file", help="Tệp chứa mật khẩu / file whose first line is the passphrase.")
 ]
-_stderr = Console(stderr=True)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -226,23 +223,16 @@ def _passphrase(path: Path | None) -> bytes | None:
 @contextmanager
 def _bars(size_bytes: int = 0) -> Iterator[Callable[[str, int, int], None]]:
     """Yields what shows progress by stage: with a total given the count is of all so far, else of what was added."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=_stderr, disable=not sys.stderr.isatty()) as bar:
-        tasks: dict[str, object] = {}
+    with bytes_bar() as bar:
+        tasks: dict[str, TaskID] = {}
 
         def show(stage: str, count: int, total: int) -> None:
             if stage not in tasks:
                 tasks[stage] = bar.add_task(stage, total=total or size_bytes or None)
             task = tasks[stage]
             if total:
-                bar.update(task, completed=count)  # type: ignore[arg-type]  # a task id
+                bar.update(task, completed=count)
             else:
-                bar.update(task, advance=count)  # type: ignore[arg-type]
+                bar.update(task, advance=count)
 
         yield show

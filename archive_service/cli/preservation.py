@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from sqlalchemy import func, select
 
 from archive_service import clock
 from archive_service.audit import software
-from archive_service.cli.common import DataOption, opened_service
+from archive_service.cli.common import DataOption, bytes_bar, count_bar, opened_service
 from archive_service.db import Database
 from archive_service.errors import ConfigurationInvalid
 from archive_service.evidence.algorithms import load_algorithm_policy
@@ -37,7 +35,6 @@ KeyOption = Annotated[
         "--key", help="Khóa công khai của nhật ký / public key of the log; default keys/log.vkey of the data folder."
     ),
 ]
-_stderr = Console(stderr=True)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -55,17 +52,6 @@ def add_commands(app: typer.Typer) -> None:
     app.command("check-store")(check_location_bytes)
 
 
-def _bytes_bar() -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=_stderr)
-
-
 def fixity(
     location: Annotated[list[str] | None, typer.Option(help="Kho cần kiểm tra / locations; default all.")] = None,
     budget: Annotated[
@@ -75,7 +61,7 @@ def fixity(
 ) -> None:
     """Đọc lại và kiểm tra bản lưu, bản lâu chưa đọc trước / re-read copies, oldest first."""
     unwell = 0
-    with opened_service(data) as service, _bytes_bar() as bar:
+    with opened_service(data) as service, bytes_bar() as bar:
         for name in location or sorted(service.stores):
             task = bar.add_task(name, total=_bytes_to_read(service, name, budget))
             minutes = check_location(
@@ -197,10 +183,6 @@ def _store(service: Service, name: str) -> Store:
     return service.stores[name]
 
 
-def _count_bar() -> Progress:
-    return Progress(TextColumn("{task.description}"), TextColumn("{task.completed}"), console=_stderr)
-
-
 def rebuild(
     source: Annotated[str, typer.Option("--from", help="Kho lưu trữ / location.")],
     into: Annotated[str, typer.Option("--into", help="URL của cơ sở dữ liệu trống / of an empty database.")],
@@ -214,7 +196,7 @@ def rebuild(
     target = Database(into)
     try:
         with opened_service(data, migrate=False) as service:
-            with _count_bar() as bar:
+            with count_bar() as bar:
                 tasks = {stage: bar.add_task(stage) for stage in ("seals", "aips", "rows")}
                 report = rebuild_database(
                     _store(service, source),
@@ -252,7 +234,7 @@ def check_location_bytes(
     data: DataOption = None,
 ) -> None:
     """Kiểm tra mọi byte của một kho, không cần cơ sở dữ liệu / check a location from its bytes alone."""
-    with opened_service(data, migrate=False) as service, _count_bar() as bar:
+    with opened_service(data, migrate=False) as service, count_bar() as bar:
         tasks = {what: bar.add_task(what) for what in ("seals", "aips")}
         found = check_store(
             _store(service, location),

@@ -5,14 +5,13 @@ from uuid import UUID
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 from sqlalchemy import select
 
 from archive_service import clock
 from archive_service.access.holds import HoldQuery, list_holds
 from archive_service.audit import events_of
-from archive_service.cli.common import DataOption, opened_service, operator_principal
+from archive_service.cli.common import DataOption, bytes_bar, opened_service, operator_principal, text_bar
 from archive_service.models import MoveState, Reconciliation, StorageDrift, StorageMove
 from archive_service.preservation import moves
 from archive_service.preservation.reconcile import begin_reconciliation
@@ -22,7 +21,6 @@ from archive_service.service import Service
 
 _storage = typer.Typer(no_args_is_help=True, help="Kho lưu trữ / storage locations.")
 _holds = typer.Typer(no_args_is_help=True, help="Lệnh giữ nguyên hồ sơ / legal holds.")
-_stderr = Console(stderr=True)
 
 NameArgument = Annotated[str, typer.Argument(help="Kho lưu trữ / location.")]
 LaterOption = Annotated[
@@ -163,14 +161,7 @@ def _work(service: Service, move: StorageMove, *, later: bool) -> None:
     if later:
         typer.echo(f"{move.location}: {_move_text(move)}")
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=_stderr) as bar:
+    with bytes_bar() as bar:
         task = bar.add_task(f"{move.purpose} {move.location}", total=move.total_bytes, completed=move.done_bytes)
         done = moves.run_move(
             service,
@@ -200,7 +191,7 @@ def storage_reconcile(
 ) -> None:
     """Đối chiếu cơ sở dữ liệu với kho / compare the database with what the locations hold; exit 1 when they differ."""
     differing = 0
-    with opened_service(data) as service, Progress(TextColumn("{task.description}"), console=_stderr) as bar:
+    with opened_service(data) as service, text_bar() as bar:
         for name in location or sorted(service.layout.locations):
             task = bar.add_task(name)
             run_id = begin_reconciliation(service, name, apply=apply, at=clock.unique_now())

@@ -18,12 +18,11 @@ from uuid import UUID
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 from rich.text import Text
 
 from archive_service.cli.checking import AtOption, JsonOption, TrustOption, moment_of, worker_count
-from archive_service.cli.common import DataOption, opened_service, operator_principal
+from archive_service.cli.common import DataOption, bytes_bar, opened_service, operator_principal
 from archive_service.disputes.package import write_dispute_package
 from archive_service.disputes.verifying import Trusted, Verified, texts_of, trusted, verify_file, verify_record
 from archive_service.errors import ArchiveError, BadRequest
@@ -119,17 +118,8 @@ def _verified(files: Sequence[Path], evidence: Path | None, terms: _Terms) -> It
             for file in files:
                 yield verify_file(file, terms.trusted(), pool, evidence=evidence)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
     with ExitStack() as stack:
-        bar = stack.enter_context(
-            Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
-        )
+        bar = stack.enter_context(bytes_bar())
         task = bar.add_task("verify", total=sum(file.stat().st_size for file in files))
         executor = stack.enter_context(ProcessPoolExecutor(processes, mp_context=get_context("spawn")))
         for file, result in zip(files, executor.map(partial(_in_process, terms, limit_s), files), strict=True):
