@@ -11,7 +11,7 @@ from archive_service import clock
 from archive_service.access import records as access
 from archive_service.api.dependencies import PrincipalDep, ServiceDep
 from archive_service.api.streams import content_answer
-from archive_service.audit import append_event
+from archive_service.audit import record_event
 from archive_service.copies import register, verification
 from archive_service.identity.permissions import Permission, Principal
 from archive_service.models import CertifiedCopy, EventType
@@ -106,12 +106,11 @@ def get_copy_pdf(copy_id: UUID, request: Request, service: ServiceDep, principal
     answer = content_answer(request, service.stores, source, media_type="application/pdf", file_name=name, inline=True)
     if request.method == "GET":
         with service.database.write() as session:
-            append_event(
+            record_event(
                 session,
                 EventType.COPY_READ,
-                subject_kind="record",
-                subject_id=copy.record_id,
-                agency=copy.agency,
+                copy.record_id,
+                copy.agency,
                 agent=principal.agent,
                 at=clock.unique_now(),
                 detail={"copy_id": str(copy.id)},

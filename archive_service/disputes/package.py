@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from archive_service import __version__, clock
 from archive_service.access import records as access
 from archive_service.access.content import StoredRange, package_range, stream
-from archive_service.audit import append_event
+from archive_service.audit import record_event
 from archive_service.copies.custody_page import ROWS_MAX, custody_pdf
 from archive_service.copies.originals import CopyNotPossible
 from archive_service.digests import Digest, sha256
@@ -349,12 +349,11 @@ def _note(
     service: Service, gathered: _Gathered, written: DisputePackage, principal: Principal, component_id: str | None
 ) -> None:
     with service.database.write() as session:
-        append_event(
+        record_event(
             session,
             EventType.RECORD_DISPUTE_PACKAGE_READ,
-            subject_kind="record",
-            subject_id=gathered.record.id,
-            agency=gathered.record.archiving_agency,
+            gathered.record.id,
+            gathered.record.archiving_agency,
             agent=principal.agent,
             at=clock.unique_now(),
             detail={"sha256": written.digest.hex, "size_bytes": written.size_bytes, "component_id": component_id},

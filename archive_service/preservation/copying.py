@@ -14,7 +14,7 @@ from sqlalchemy import Row, Select, select
 from sqlalchemy.orm import Session
 
 from archive_service import clock
-from archive_service.audit import Agent, append_event, software
+from archive_service.audit import Agent, record_event, software
 from archive_service.digests import sha256
 from archive_service.errors import ArchiveError, DigestMismatch, StoredObjectMissing, StoreUnavailable
 from archive_service.followup import enqueue
@@ -236,12 +236,11 @@ def note_copy(session: Session, package: Package, written: Written, *, agent: Ag
         session.add(held)
     held.version_id, held.read_back_sha256 = written.version_id, written.sha256
     held.verified_at, held.state, held.locked_until = written.verified_at, "INTACT", written.locked_until
-    append_event(
+    record_event(
         session,
         EventType.RECORD_COPY_ADDED,
-        subject_kind="record",
-        subject_id=package.record_id,
-        agency=package.agency,
+        package.record_id,
+        package.agency,
         agent=agent,
         at=at,
         detail={

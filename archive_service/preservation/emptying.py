@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from archive_service import clock
-from archive_service.audit import append_event, software
+from archive_service.audit import record_event, software
 from archive_service.digests import sha256
 from archive_service.errors import ArchiveError, Retained, StoreUnavailable
 from archive_service.legal_hold import require_unheld
@@ -57,12 +57,11 @@ def _remove_package(service: Service, store: Store, move: StorageMove, where: Pl
         if copy is None or copy.state == "REMOVED":
             return
         copy.state = "REMOVED"
-        append_event(
+        record_event(
             session,
             EventType.RECORD_COPY_REMOVED,
-            subject_kind="record",
-            subject_id=package.record_id,
-            agency=package.agency,
+            package.record_id,
+            package.agency,
             agent=_AGENT,
             at=at,
             detail={

@@ -21,7 +21,7 @@ from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
 
 from archive_service import clock
-from archive_service.audit import append_event, software
+from archive_service.audit import append_event, record_event, software
 from archive_service.db import Database
 from archive_service.digests import sha256
 from archive_service.errors import ConfigurationInvalid
@@ -425,12 +425,11 @@ def open_incident(
         "notice": notice,
         **object_detail(held),
     }
-    append_event(
+    record_event(
         session,
         EventType.RECORD_COPY_DAMAGED,
-        subject_kind="record",
-        subject_id=record_id,
-        agency=agency,
+        record_id,
+        agency,
         agent=_AGENT,
         at=at,
         detail={**detail, "incident_id": str(incident.id)},

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from archive_service import clock
 from archive_service.access.content import StoredRange, component_range, stream
-from archive_service.audit import append_event, software
+from archive_service.audit import record_event, software
 from archive_service.digests import Digest, digest_stream
 from archive_service.errors import ArchiveError, StoreUnavailable
 from archive_service.formats import rendition as libreoffice
@@ -166,12 +166,11 @@ def _commit(session: Session, record: Record, row: Rendition, *, at: datetime) -
         "checker": row.checker,
         "locations": [copy["location"] for copy in row.copies],
     }
-    append_event(
+    record_event(
         session,
         EventType.RECORD_RENDITION_MADE,
-        subject_kind="record",
-        subject_id=record.id,
-        agency=record.archiving_agency,
+        record.id,
+        record.archiving_agency,
         agent=_AGENT,
         at=at,
         detail=detail,

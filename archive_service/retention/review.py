@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Select, and_, exists, insert, select
 from sqlalchemy.orm import Session
 
-from archive_service.audit import append_event, software
+from archive_service.audit import record_event, software
 from archive_service.db import Database
 from archive_service.models import EventType, Record, RetentionReview, RetentionReviewItem, State
 
@@ -63,12 +63,11 @@ def _list_batch(session: Session, review_id: UUID, *, on: date, at: datetime) ->
         [{"review_id": review_id, "record_id": row.id, "due_on": row.retention_due_on} for row in due],
     )
     for row in due:
-        append_event(
+        record_event(
             session,
             EventType.RECORD_FELL_DUE,
-            subject_kind="record",
-            subject_id=row.id,
-            agency=row.archiving_agency,
+            row.id,
+            row.archiving_agency,
             agent=_AGENT,
             at=at,
             detail={"due_on": row.retention_due_on.isoformat(), "review_id": str(review_id)},
