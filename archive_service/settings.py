@@ -76,10 +76,19 @@ class Settings(BaseModel):
     ] = 60
     job_poll_s: Annotated[float, Field(gt=0, description="Pause of an idle worker between looks at the queue.")] = 0.5
     job_max_attempts: Annotated[int, Field(gt=0, description="Tries before a job is parked for an operator.")] = 8
-    signature_time_limit_s: Annotated[int, Field(gt=0, description="Longest validation of one file's signatures.")] = 60
-    check_memory_limit_mb: Annotated[int, Field(gt=0, description="Memory limit of one checking process, in MiB.")] = (
-        1024
-    )
+    signature_time_limit_s: Annotated[
+        int,
+        Field(
+            gt=0, description="Longest check of a small file's signatures, in seconds; each MiB to be read adds 0.1 s."
+        ),
+    ] = 10
+    check_memory_limit_mb: Annotated[
+        int,
+        Field(
+            gt=0,
+            description="Most address space one checking process may take for a file, in MiB; small files get less.",
+        ),
+    ] = 1024
     signature_workers: Annotated[
         int,
         Field(

@@ -14,6 +14,10 @@ class Limits:
     """Most wall time for all risky checks of one file in a worker process (LESSONS 39: one file must not stop the queue)."""
     cpu_base_s: float = 4.0
     """Processor time for a small file; with `cpu_s_per_mib` what a hostile file can cost. Honest small files take well under one second."""
+    wall_base_s: float = 10.0
+    """Wall time for a small file: nothing that sleeps or makes the machine swap holds a worker for longer."""
+    wall_s_per_mib: float = 1.0
+    """Wall time that each MiB adds: twice its processor time, which is itself ten times what honest files take."""
     cpu_s_per_mib: float = 0.5
     """Processor time that each MiB adds: decoding every stream of a PDF goes at 10 to 60 MB a second."""
     memory_bytes: int = 1024 * MIB
@@ -56,11 +60,8 @@ class Limits:
         return min(self.cpu_base_s + self.cpu_s_per_mib * size_bytes / MIB, self.time_s)
 
     def wall_s(self, size_bytes: int) -> float:
-        """Returns the wall time for a file of this size.
-
-        Five times its processor time: a busy machine must not make an honest file look hostile, and what spins ends by processor time.
-        """
-        return min(5 * self.cpu_s(size_bytes), self.time_s)
+        """Returns the wall time for a file of this size, in seconds; what spins ends before, by processor time."""
+        return min(self.wall_base_s + self.wall_s_per_mib * size_bytes / MIB, self.time_s)
 
     def memory_for(self, size_bytes: int) -> int:
         """Returns the address space for a file of this size, in bytes."""

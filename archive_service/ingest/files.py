@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -21,6 +21,7 @@ from archive_service.dossier import DOSSIER_FILE_NAME, Component, parse_dossier,
 from archive_service.errors import StoreUnavailable
 from archive_service.findings import Finding, rejects
 from archive_service.formats import virus
+from archive_service.formats.limits import DEFAULT
 from archive_service.formats.policy import FormatPolicy
 from archive_service.formats.pool import FormatPool
 from archive_service.formats.report import FormatReport
@@ -190,11 +191,12 @@ class FileChecks:
     _folders: dict[Path, list[str]] = field(init=False, default_factory=dict)
 
     def __enter__(self) -> Self:
-        self._formats = FormatPool(workers=self.workers)
+        memory_bytes = self.settings.check_memory_limit_mb * 1024 * 1024
+        self._formats = FormatPool(workers=self.workers, limits=replace(DEFAULT, memory_bytes=memory_bytes))
         self._signatures = SignaturePool(
             self.workers,
             time_limit_s=self.settings.signature_time_limit_s,
-            memory_limit_bytes=self.settings.check_memory_limit_mb * 1024 * 1024,
+            memory_limit_bytes=memory_bytes,
         )
         return self
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from archive_service.dossier import Component
+from archive_service.formats.limits import DEFAULT
 from archive_service.formats.pool import FormatPool
 from archive_service.formats.report import FormatReport
 from archive_service.ingest.checkers import may_be_signed
@@ -27,11 +28,12 @@ class LimitedCheckers:
     """Runs every check with hard limits of time and memory."""
 
     def __init__(self, settings: Settings) -> None:
-        self._formats = FormatPool(workers=1)
+        memory_bytes = settings.check_memory_limit_mb * 1024 * 1024
+        self._formats = FormatPool(workers=1, limits=replace(DEFAULT, memory_bytes=memory_bytes))
         self._signatures = SignaturePool(
             signature_process_count(settings),
             time_limit_s=settings.signature_time_limit_s,
-            memory_limit_bytes=settings.check_memory_limit_mb * 1024 * 1024,
+            memory_limit_bytes=memory_bytes,
         )
         self._fetching = _Fetching(settings, self._signatures) if settings.live_fetching else None
 

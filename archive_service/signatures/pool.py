@@ -5,10 +5,14 @@ memory or that dies costs one file an INDETERMINATE verdict with the reason; the
 
 Life of a task: `submit` hands it to an idle worker over a pipe → the worker answers → the result is given to the future. When the
 answer is late the worker is killed and the future gets the INDETERMINATE result. A task is never tried twice.
+
+Two clocks run. Processor time ends what spins, and is the same on a busy machine. Wall time ends what sleeps or makes the machine swap:
+10 s for a small file, and as much more as reading a large one may take.
 """
 
 import math
 import multiprocessing
+import os
 import queue
 import resource
 import signal
@@ -36,24 +40,28 @@ from archive_service.signatures.trust import TrustStore
 from archive_service.signatures.validate import KnownExistence, validate_file
 
 MIB: Final = 1024 * 1024
-DEFAULT_TIME_LIMIT_S: Final = 30.0
-"""Most wall time of one check, however large the file."""
+DEFAULT_TIME_LIMIT_S: Final = 10.0
+"""Wall time of one check of a small file; what it is waiting for, processor or disk, does not matter."""
+WALL_S_PER_MIB: Final = 0.1
+"""Wall time that each MiB of the files to be read adds: a slow disk on a busy machine still gives 10 MiB a second."""
 DEFAULT_MEMORY_LIMIT_BYTES: Final = 1024 * MIB
 """Most address space of one worker, however large the file: 150 MB of code and libraries, the rest for one file."""
 CPU_BASE_S: Final = 3.0
 """Processor time for a small file: an honest signature takes 20 to 80 ms, and what a hostile one can cost is this."""
 CPU_S_PER_MIB: Final = 0.3
-"""Processor time that each MiB of the file adds."""
-CPU_S_PER_SIBLING_MIB: Final = 0.02
-"""Processor time that each MiB of the files beside it adds: they are only digested."""
-WALL_FACTOR: Final = 5.0
-"""Wall time against processor time: a busy machine must not make an honest file look hostile, and what spins ends by processor time."""
+"""Processor time that each of the first `PARSED_MIB` of the file adds: as much of a file is structure at most."""
+PARSED_MIB: Final = 20
+"""What is more in a larger file is taken for content, which is only digested."""
+CPU_S_PER_DIGESTED_MIB: Final = 0.02
+"""Processor time that each MiB of content adds, in the file or beside it: it may be digested several times at 250 MiB a second."""
 MEMORY_BASE_BYTES: Final = 350 * MIB
 """Address space that the check of a small file may add."""
 MEMORY_PER_BYTE: Final = 12
 """Address space that each byte of the file adds: a tree of XML is ten times its text."""
 DEFAULT_MAX_TASKS: Final = 500
 """A worker is replaced after this many files, so that a leak in a library stays small."""
+_UTIME: Final = 11
+"""Place of the user time in /proc/PID/stat, counted after the command's name; the system time follows."""
 START_LIMIT_S: Final = 60.0
 """Importing pyHanko takes half a second; a machine under load needs longer."""
 
@@ -70,11 +78,18 @@ class SignatureTask:
     siblings: Mapping[str, Path] = field(default_factory=dict)
     known_poes: tuple[KnownExistence, ...] = ()
 
-    def cpu_limit_s(self, most: float) -> float:
-        """Returns the processor time for this task by the size of its files, at most `most`."""
-        beside = sum(_size_of(path) for path in self.siblings.values())
-        own = CPU_BASE_S + CPU_S_PER_MIB * _size_of(self.path) / MIB
-        return min(own + CPU_S_PER_SIBLING_MIB * beside / MIB, most)
+    def wall_limit_s(self, base: float) -> float:
+        """Returns the wall time for this task by the size of its files: `base` for small ones."""
+        return base + WALL_S_PER_MIB * self._read_mib()
+
+    def cpu_limit_s(self, base: float) -> float:
+        """Returns the processor time for this task by the size of its files, never more than its wall time."""
+        parsed = CPU_S_PER_MIB * min(_size_of(self.path) / MIB, PARSED_MIB)
+        own = CPU_BASE_S + parsed + CPU_S_PER_DIGESTED_MIB * self._read_mib()
+        return min(own, self.wall_limit_s(base))
+
+    def _read_mib(self) -> float:
+        return sum(_size_of(path) for path in (self.path, *self.siblings.values())) / MIB
 
 
 def _size_of(path: Path) -> int:
@@ -191,19 +206,34 @@ class SignaturePool:
 def _ask(worker: _Worker, task: SignatureTask, time_limit_s: float) -> SignatureCheck | OSError | str:
     """Returns the worker's answer, or in words why there is none."""
     cpu_limit_s = task.cpu_limit_s(time_limit_s)
-    wall_s = min(cpu_limit_s * WALL_FACTOR, time_limit_s)
+    wall_s = task.wall_limit_s(time_limit_s)
+    used_s = _cpu_used_s(worker)
     try:
         worker.pipe.send((task, cpu_limit_s))
         if not worker.pipe.poll(wall_s):
-            return f"longer than {wall_s:g} s"
+            return f"longer than {wall_s:.3g} s, of which {_cpu_used_s(worker) - used_s:.1f} s of processor time"
         worker.done += 1
         answer: SignatureCheck | OSError | str = worker.pipe.recv()
     except (EOFError, ConnectionError, OSError):
         worker.process.join(timeout=1)
         if worker.process.exitcode == -signal.SIGXCPU:
-            return f"longer than {cpu_limit_s:g} s"
+            return f"longer than {cpu_limit_s:.3g} s of processor time"
         return f"the worker process ended with code {worker.process.exitcode}"
     return answer
+
+
+def _cpu_used_s(worker: _Worker) -> float:
+    """Returns the processor time a worker has used so far: it tells a file that spins from a machine that is too busy."""
+    try:
+        fields = (
+            Path(f"/proc/{worker.process.pid}/stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()
+        )
+    except OSError:
+        return 0.0
+    return (int(fields[_UTIME]) + int(fields[_UTIME + 1])) / os.sysconf("SC_CLK_TCK")
 
 
 def _stop(worker: _Worker | None) -> None:

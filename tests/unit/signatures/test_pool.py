@@ -11,7 +11,15 @@ import psutil
 import pytest
 
 from archive_service.signatures import Indication
-from archive_service.signatures.pool import CPU_BASE_S, CPU_S_PER_MIB, SignaturePool, SignatureTask, _work
+from archive_service.signatures.pool import (
+    CPU_BASE_S,
+    CPU_S_PER_DIGESTED_MIB,
+    CPU_S_PER_MIB,
+    PARSED_MIB,
+    SignaturePool,
+    SignatureTask,
+    _work,
+)
 from tests.unit.signatures.checking import POLICY, trust_of
 from tests.unit.signatures.pki_fixtures import SIGNED_AT, World, sign_cms, sign_pdf
 
@@ -50,10 +58,11 @@ def test_hung_worker_is_killed_and_the_pool_survives(tmp_path: Path, world: Worl
     fifo, good = tmp_path / "fifo.pdf", tmp_path / "good.pdf"
     os.mkfifo(fifo)  # opening it for reading blocks for ever
     good.write_bytes(sign_pdf(world, party=world.plain))
-    with SignaturePool(1, time_limit_s=5) as pool:
+    with SignaturePool(1, time_limit_s=1) as pool:
         hung, after = pool.check([task(fifo, world), task(good, world)])
     assert hung.indication is Indication.INDETERMINATE
     assert "PROCESS_KILLED" in hung.not_checked[0]
+    assert "longer than 1 s, of which 0.0 s of processor time" in hung.not_checked[0]
     assert after.indication is Indication.TOTAL_PASSED
 
 
@@ -81,15 +90,25 @@ def test_memory_limit(tmp_path: Path, world: World) -> None:
     assert result.indication is Indication.INDETERMINATE
 
 
-def test_time_grows_with_the_files_up_to_the_limit(tmp_path: Path, world: World) -> None:
-    small, large = tmp_path / "small", tmp_path / "large"
-    small.write_bytes(b"x")
-    with large.open("wb") as stream:
-        stream.truncate(20 * 1024 * 1024)
-    assert task(small, world).cpu_limit_s(60) == pytest.approx(CPU_BASE_S, abs=0.01)
-    assert task(large, world).cpu_limit_s(60) == pytest.approx(CPU_BASE_S + 20 * CPU_S_PER_MIB)
-    assert task(large, world).cpu_limit_s(5) == pytest.approx(5)
-    assert replace(task(small, world), siblings={"large": large}).cpu_limit_s(60) < task(large, world).cpu_limit_s(60)
+def test_time_grows_with_the_files(tmp_path: Path, world: World) -> None:
+    small, large, huge = (sparse(tmp_path / name, size) for name, size in (("a", 0), ("b", 20), ("c", 3000)))
+    assert task(small, world).cpu_limit_s(10) == pytest.approx(CPU_BASE_S)
+    assert task(small, world).wall_limit_s(10) == pytest.approx(10)
+    assert task(large, world).cpu_limit_s(10) == pytest.approx(
+        CPU_BASE_S + 20 * (CPU_S_PER_MIB + CPU_S_PER_DIGESTED_MIB)
+    )
+    assert task(huge, world).cpu_limit_s(10) == pytest.approx(CPU_BASE_S + PARSED_MIB * CPU_S_PER_MIB + 60)
+    assert task(huge, world).wall_limit_s(10) == pytest.approx(310)
+    beside = replace(task(small, world), siblings={"large": large})
+    assert CPU_BASE_S < beside.cpu_limit_s(10) < task(large, world).cpu_limit_s(10)
+    assert task(small, world).cpu_limit_s(1) == pytest.approx(1)
+
+
+def sparse(path: Path, mib: int) -> Path:
+    """A file of this size that takes no room."""
+    with path.open("wb") as stream:
+        stream.truncate(mib * 1024 * 1024)
+    return path
 
 
 @pytest.mark.parametrize("when", ["starting", "idle"])
