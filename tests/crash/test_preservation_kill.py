@@ -1,4 +1,4 @@
-"""kill -9 before and after every commit and every write or deletion at a location, while sealing, repairing and rebuilding.
+"""kill -9 before and after every commit and every write, lock or deletion at a location, while sealing, repairing and rebuilding.
 
 The process is really killed (a forked child kills itself), each time on a fresh copy of the same archive. Afterwards the same work is done
 again and must end as if nothing had happened, with nothing lost on the way.
@@ -124,8 +124,8 @@ def _count_steps(step: int) -> None:
 
     # only in the child, which never returns to the test
     Database.write = stepping_write  # type: ignore[method-assign]
-    FilesystemStore.put = around(FilesystemStore.put)  # type: ignore[method-assign]
-    FilesystemStore.delete = around(FilesystemStore.delete)  # type: ignore[method-assign]
+    for name in ("put", "delete", "supersede", "set_legal_hold", "retain_until"):
+        setattr(FilesystemStore, name, around(getattr(FilesystemStore, name)))
 
 
 def every_step(world: Path, tmp_path: Path, work: Work) -> Iterator[tuple[int, Path]]:
