@@ -95,7 +95,7 @@ def test_a_fixity_run_says_only_what_it_read(world: Path, tmp_path: Path, monkey
     for step, folder in every_step(world, tmp_path, work):
         with opened(folder) as service:
             with service.database.read() as session:
-                (cut_off,) = session.scalars(select(FixityRun)).all() or [None]
+                cut_off = session.scalars(select(FixityRun)).one_or_none()
                 found = {incident.found for incident in session.scalars(select(Incident))}
                 noted = (cut_off.damaged, cut_off.missing) if cut_off else (0, 0)
                 assert cut_off is None or cut_off.finished_at is None or cut_off.ended_because == "all-read", step
@@ -161,11 +161,10 @@ def test_later_copies_are_made_and_told_once(world: Path, tmp_path: Path) -> Non
     with opened(world) as service:
         ids = [aip.id for aip in packages(service)]
 
-    def work(service: Service) -> object:
+    def work(service: Service) -> None:
         wide = widened(service)
         for aip_id in ids:
             copy_later(wide, aip_id)
-        return None
 
     for step, folder in every_step(world, tmp_path, work):
         with opened(folder) as service:
@@ -193,8 +192,8 @@ def test_a_hold_reaches_every_copy(world: Path, tmp_path: Path, what: str) -> No
             with service.database.write() as session:
                 release_hold(session, hold_id, AUTHORITY, reason="đã đóng", at=clock.unique_now())
 
-    def work(service: Service) -> object:
-        return apply_hold(service, hold_id)
+    def work(service: Service) -> None:
+        apply_hold(service, hold_id)
 
     for step, folder in every_step(world, tmp_path, work):
         with opened(folder) as service:
@@ -293,9 +292,8 @@ def _with_an_office_file(folder: Path) -> Path:
     dossier = minimal_dossier(folder / "d").folder
     value, content = json.loads((dossier / "dossier.json").read_bytes()), docx()
     (dossier / "don.docx").write_bytes(content)
-    part = {"id": "c09", "path": "don.docx", "role": "submitted", "origin": "uploaded_signed"}
-    part |= {"sha256": digest_bytes(content).hex, "size_bytes": len(content)}
-    value["components"].append({**value["components"][0], **part})
+    part = {**value["components"][0], "id": "c09", "path": "don.docx", "role": "submitted", "origin": "uploaded_signed"}
+    value["components"].append({**part, "sha256": digest_bytes(content).hex, "size_bytes": len(content)})
     write_json(dossier, value)
     return dossier
 
