@@ -6,7 +6,7 @@ partial unique indexes allow one unfinished push and one NEW push per code and a
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -30,6 +30,7 @@ from archive_service.dossier import (
     parse_dossier,
     parse_json,
 )
+from archive_service.dossier_columns import component_columns, submission_columns
 from archive_service.errors import ArchiveError, Conflict, ContentDiffers, NotFound
 from archive_service.field_reasons import field_reason
 from archive_service.findings import Finding
@@ -281,8 +282,8 @@ def _insert(
         "opened_at": at,
     }
     connection = session.connection()
-    connection.execute(_ADD_SUBMISSION, opened | _described(pushed))
-    rows = _component_rows(submission_id, dossier)
+    connection.execute(_ADD_SUBMISSION, opened | _columns(pushed))
+    rows = ({"submission_id": submission_id, **columns} for columns in component_columns(dossier))
     while batch := list(islice(rows, ROWS_TOGETHER)):
         connection.execute(_ADD_COMPONENTS, batch)
     append_event(
@@ -306,46 +307,12 @@ def _insert(
 
 def describe(submission: Submission, pushed: PushedDossier) -> None:
     """Copies into the row what lists and filters need of dossier.json."""
-    for name, value in _described(pushed).items():
+    for name, value in _columns(pushed).items():
         setattr(submission, name, value)
 
 
-def _described(pushed: PushedDossier) -> dict[str, Any]:
-    dossier = pushed.dossier
-    return {
-        "dossier_code": dossier.dossier_code,
-        "archiving_agency": dossier.archiving_agency,
-        "settling_agency": dossier.settling_agency,
-        "receiving_agency": dossier.receiving_agency,
-        "procedure_code": dossier.procedure_code,
-        "procedure_name": dossier.procedure_name,
-        "field": dossier.field,
-        "title": dossier.title,
-        "applicant_name": dossier.applicant.name,
-        "outcome": dossier.outcome.value,
-        "closed_at": dossier.closed_at,
-        "access_mode": dossier.access_mode,
-        "record_status": dossier.record_status,
-        "content_sha256": pushed.digest.hex,
-        "component_count": len(dossier.components),
-        "size_bytes": sum(component.size_bytes for component in dossier.components),
-        "policies": {},
-    }
-
-
-def _component_rows(submission_id: UUID, dossier: Dossier) -> Iterator[dict[str, Any]]:
-    for ordinal, component in enumerate(dossier.components, start=1):
-        yield {
-            "submission_id": submission_id,
-            "ordinal": ordinal,
-            "component_id": component.id,
-            "path": component.path,
-            "role": component.role.value,
-            "origin": component.origin.value,
-            "title": component.title,
-            "declared_sha256": component.sha256.lower(),
-            "declared_size_bytes": component.size_bytes,
-        }
+def _columns(pushed: PushedDossier) -> dict[str, Any]:
+    return submission_columns(pushed.dossier, pushed.digest) | {"policies": {}}
 
 
 _ADD_SUBMISSION: Final = insert(cast("Table", Submission.__table__)).inline()

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from archive_service.audit import record_event, software
 from archive_service.digests import Digest
 from archive_service.dossier import Dossier
+from archive_service.dossier_columns import coded_columns, record_columns
 from archive_service.followup import enqueue
 from archive_service.ids import derived_id, record_id
 from archive_service.lifecycle import LockedSubmission, lock_submission, transition
@@ -148,11 +149,13 @@ def _accession(
     """Writes the record, its search terms and its retention; a further version changes what the newest one says of it."""
     held = connection.execute(_HELD, {"record": record}).one_or_none()
     kind, due_on = assignment.kind.value, assignment.due_on
+    described = record_columns(content.dossier, content.version)
     if held is None:
         counted = {"component_count": submission.component_count, "size_bytes": submission.size_bytes}
-        fixed = {"id": record, "state": State.STORED, "stored_at": at, **_coded(content)}
+        fixed = {"id": record, "state": State.STORED, "stored_at": at}
+        fixed |= coded_columns(content.dossier, content.archive_code)
         connection.execute(
-            insert(Record), fixed | _described(content) | counted | {"retention_kind": kind, "retention_due_on": due_on}
+            insert(Record), fixed | described | counted | {"retention_kind": kind, "retention_due_on": due_on}
         )
     else:
         changed: dict[str, Any] = {
@@ -161,7 +164,7 @@ def _accession(
         }
         if kept_for(kind, due_on) > kept_for(held.retention_kind, held.retention_due_on):
             changed |= {"retention_kind": kind, "retention_due_on": due_on}
-        connection.execute(_CHANGE, _described(content) | changed | {"b_record": record})
+        connection.execute(_CHANGE, described | changed | {"b_record": record})
     _index(connection, record, content.dossier, known=held is not None)
     earlier = 0 if held is None else connection.execute(_ASSIGNED, {"record": record}).scalar_one()
     connection.execute(
@@ -175,32 +178,6 @@ def _accession(
             "assignment": content.retention,
         },
     )
-
-
-def _coded(content: AipContent) -> dict[str, Any]:
-    code = content.dossier.dossier_code
-    return {
-        "dossier_code": code,
-        "archive_file_code": f"{content.archive_code}.{code}",
-        "archiving_agency": content.dossier.archiving_agency,
-    }
-
-
-def _described(content: AipContent) -> dict[str, Any]:
-    dossier = content.dossier
-    return {
-        "settling_agency": dossier.settling_agency,
-        "receiving_agency": dossier.receiving_agency,
-        "procedure_code": dossier.procedure_code,
-        "procedure_name": dossier.procedure_name,
-        "field": dossier.field,
-        "title": dossier.title,
-        "applicant_name": dossier.applicant.name,
-        "outcome": dossier.outcome.value,
-        "access_mode": dossier.access_mode,
-        "closed_at": dossier.closed_at,
-        "current_version": content.version,
-    }
 
 
 def _index(connection: Connection, record: UUID, dossier: Dossier, *, known: bool) -> None:
