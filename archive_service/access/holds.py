@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from archive_service.access.pages import Cursor, Page, decode_cursor, page_size
+from archive_service.access.pages import Page, last_first, page_size
 from archive_service.errors import NotFound
 from archive_service.identity.permissions import Permission, Principal, in_scope
 from archive_service.models import Hold, HoldRecord
@@ -39,15 +39,7 @@ def list_holds(session: Session, query: HoldQuery, principal: Principal) -> Page
         statement = statement.where(
             exists().where(HoldRecord.hold_id == Hold.id, HoldRecord.record_id == query.record_id)
         )
-    cursor = decode_cursor(query.cursor)
-    if cursor is not None:
-        statement = statement.where(
-            or_(Hold.placed_at < cursor.at, and_(Hold.placed_at == cursor.at, Hold.id < cursor.id))
-        )
-    rows = session.scalars(statement.order_by(Hold.placed_at.desc(), Hold.id.desc()).limit(limit + 1)).all()
-    items = rows[:limit]
-    more = len(rows) > limit
-    return Page(items=items, next=Cursor(items[-1].placed_at, items[-1].id).encode() if more else None)
+    return last_first(session, statement, Hold.placed_at, Hold.id, cursor=query.cursor, limit=limit)
 
 
 def find_hold(session: Session, hold_id: UUID, principal: Principal) -> Hold:

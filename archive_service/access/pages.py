@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select
+from sqlalchemy import Select, and_, or_
 from sqlalchemy.orm import QueryableAttribute, Session
 
 from archive_service.errors import BadRequest
@@ -19,6 +19,8 @@ Key = TypeVar("Key")
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
+MAX_NUMBER = 2**63 - 1
+"""Largest serial number of a row; a larger one as cursor would be an error of the database instead of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,40 @@ class Page(Generic[Row]):
         return {"items": [row(item) for item in self.items], "next": self.next}
 
 
+def cut(rows: Sequence[Row], limit: int, cursor: Callable[[Row], object]) -> Page[Row]:
+    """Returns the first `limit` of `rows`, of which one more was asked for, with the cursor of the last unless all are shown."""
+    return Page(items=rows[:limit], next=str(cursor(rows[limit - 1])) if len(rows) > limit else None)
+
+
+def last_first(
+    session: Session,
+    statement: Select[Row],
+    at: QueryableAttribute[datetime],
+    row_id: QueryableAttribute[UUID],
+    *,
+    cursor: str | None,
+    limit: int,
+) -> Page[Row]:
+    """Returns a page of the rows of `statement` by falling time, those of one moment by id.
+
+    Args:
+        session: Any session.
+        statement: Selects one mapped class, with its conditions but without order.
+        at: Its time column.
+        row_id: Its id column.
+        cursor: As the page before named it; None for the first page.
+        limit: Most rows.
+
+    Raises:
+        BadRequest: a cursor that is not ours.
+    """
+    seen = decode_cursor(cursor)
+    if seen is not None:
+        statement = statement.where(or_(at < seen.at, and_(at == seen.at, row_id < seen.id)))
+    rows = session.scalars(statement.order_by(at.desc(), row_id.desc()).limit(limit + 1)).all()
+    return cut(rows, limit, lambda row: Cursor(getattr(row, at.key), getattr(row, row_id.key)).encode())
+
+
 def newest_first(
     session: Session,
     statement: Select[Row],
@@ -87,7 +123,7 @@ def newest_first(
     if cursor is not None:
         statement = statement.where(key < cursor)
     rows = session.scalars(statement.order_by(key.desc()).limit(limit + 1)).all()
-    return Page(items=rows[:limit], next=str(getattr(rows[limit - 1], key.key)) if len(rows) > limit else None)
+    return cut(rows, limit, lambda row: getattr(row, key.key))
 
 
 def page_size(limit: int | None) -> int:

@@ -6,11 +6,11 @@ from datetime import date
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, exists, false, or_, select, union
+from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, exists, false, select, union
 from sqlalchemy.orm import Session
 
 from archive_service.access import text_index
-from archive_service.access.pages import Cursor, Page, decode_cursor, page_size
+from archive_service.access.pages import Page, last_first, page_size
 from archive_service.access.text_index import Term, terms_of
 from archive_service.errors import ArchiveError, BadRequest, NotFound
 from archive_service.identity.permissions import ROLE_PERMISSIONS, Permission, Principal, in_scope
@@ -77,15 +77,7 @@ def list_records(session: Session, query: RecordQuery, principal: Principal) -> 
         for term in words:
             statement = statement.where(Record.id.in_(_anywhere(session, term, principal)))
         statement = statement if words else statement.where(false())
-    cursor = decode_cursor(query.cursor)
-    if cursor is not None:
-        statement = statement.where(
-            or_(Record.stored_at < cursor.at, and_(Record.stored_at == cursor.at, Record.id < cursor.id))
-        )
-    rows = session.scalars(statement.order_by(Record.stored_at.desc(), Record.id.desc()).limit(limit + 1)).all()
-    more = len(rows) > limit
-    items = rows[:limit]
-    return Page(items=items, next=Cursor(items[-1].stored_at, items[-1].id).encode() if more else None)
+    return last_first(session, statement, Record.stored_at, Record.id, cursor=query.cursor, limit=limit)
 
 
 def _content_terms(session: Session, query: str) -> Sequence[Term]:

@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from archive_service.access.pages import Cursor, Page, decode_cursor, page_size
+from archive_service.access.pages import Page, last_first, page_size
 from archive_service.errors import NotFound
 from archive_service.identity.permissions import Permission, Principal, in_scope
 from archive_service.models import Decision, Event, EventType, State, Submission
@@ -54,15 +54,7 @@ def list_submissions(session: Session, query: SubmissionQuery, principal: Princi
     """
     limit = page_size(query.limit)
     statement = select(Submission).where(*_filters(query, principal))
-    cursor = decode_cursor(query.cursor)
-    if cursor is not None:
-        statement = statement.where(
-            or_(Submission.opened_at < cursor.at, and_(Submission.opened_at == cursor.at, Submission.id < cursor.id))
-        )
-    rows = session.scalars(statement.order_by(Submission.opened_at.desc(), Submission.id.desc()).limit(limit + 1)).all()
-    items = rows[:limit]
-    more = len(rows) > limit
-    return Page(items=items, next=Cursor(items[-1].opened_at, items[-1].id).encode() if more else None)
+    return last_first(session, statement, Submission.opened_at, Submission.id, cursor=query.cursor, limit=limit)
 
 
 def find_scoped_submission(

@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field
 
 from archive_service import clock
 from archive_service.access import records as access
-from archive_service.api.dependencies import PrincipalDep, ServiceDep
+from archive_service.access.pages import last_first
+from archive_service.api.dependencies import PageSize, PrincipalDep, ServiceDep
 from archive_service.api.streams import content_answer
 from archive_service.audit import record_event
 from archive_service.copies import register, verification
@@ -81,11 +82,19 @@ def copy_row(copy: CertifiedCopy) -> dict[str, Any]:
 
 
 @router.get("/records/{record_id}/copies")
-def get_copies(record_id: UUID, service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
+def get_copies(
+    record_id: UUID,
+    service: ServiceDep,
+    principal: PrincipalDep,
+    limit: PageSize = 200,
+    cursor: str | None = None,
+) -> dict[str, Any]:
     """Lists the certified copies of a record, newest first."""
+    copies = register.copies_of(record_id)
     with service.database.read() as session:
         access.find_record(session, record_id, principal, Permission.COPY_READ)
-        return {"items": [copy_row(copy) for copy in register.copies_of(session, record_id)], "next": None}
+        page = last_first(session, copies, CertifiedCopy.issued_at, CertifiedCopy.id, cursor=cursor, limit=limit)
+        return page.as_json(copy_row)
 
 
 @router.get("/copies/{copy_id}")

@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 
 from archive_service import clock
+from archive_service.access.pages import MAX_NUMBER
 from archive_service.errors import NotPermitted, NotSignedIn
 from archive_service.identity.permissions import Principal
 from archive_service.identity.sessions import (
@@ -78,3 +79,10 @@ def signed_in_of(service: Service, cookie: str) -> SignedIn:
 
 ServiceDep = Annotated[Service, Depends(_service)]
 PrincipalDep = Annotated[Principal, Depends(principal_of)]
+
+_MAX_VERSION = 2**31 - 1
+"""Largest number an INTEGER column takes."""
+
+PageSize = Annotated[int, Query(ge=1, le=1000, description="Most items of the page.")]
+After = Annotated[int, Query(ge=0, le=MAX_NUMBER, description="`next` of the page before; 0 for the first.")]
+VersionNumber = Annotated[int | None, Query(ge=1, le=_MAX_VERSION, description="Package version; the newest if none.")]

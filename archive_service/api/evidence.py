@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from archive_service.access import records as access
-from archive_service.api.dependencies import PrincipalDep, ServiceDep
+from archive_service.api.dependencies import PrincipalDep, ServiceDep, VersionNumber
 from archive_service.api.streams import disposition
 from archive_service.digests import CHUNK_BYTES
 from archive_service.disputes.package import write_dispute_package
@@ -52,7 +52,7 @@ def _sent(target: IO[bytes]) -> Iterator[bytes]:
 
 @router.get("/{record_id}/evidence")
 def get_evidence_file(
-    record_id: UUID, service: ServiceDep, principal: PrincipalDep, version: int | None = None
+    record_id: UUID, service: ServiceDep, principal: PrincipalDep, version: VersionNumber = None
 ) -> Response:
     """Returns the evidence file of an AIP version (default the newest), as `archive-service verify --evidence` takes it."""
     with service.database.read() as session:

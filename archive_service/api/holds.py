@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field
 
 from archive_service import clock
 from archive_service.access import holds as access
-from archive_service.api.dependencies import PrincipalDep, ServiceDep
+from archive_service.access.pages import cut
+from archive_service.api.dependencies import PageSize, PrincipalDep, ServiceDep
 from archive_service.models import Hold
 from archive_service.retention.holds import MAX_RECORDS, HoldOrder, place_hold, release_hold
 
@@ -61,7 +62,7 @@ def get_holds(
     query = access.HoldQuery(open_only=open_only, record_id=record_id, limit=limit, cursor=cursor)
     with service.database.read() as session:
         page = access.list_holds(session, query, principal)
-        return {"items": [hold_row(hold) for hold in page.items], "next": page.next}
+        return page.as_json(hold_row)
 
 
 @router.post("", status_code=201)
@@ -91,15 +92,16 @@ def get_hold_records(
     hold_id: UUID,
     service: ServiceDep,
     principal: PrincipalDep,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    limit: PageSize = 200,
     cursor: UUID | None = None,
 ) -> dict[str, Any]:
     """Lists the records of a hold."""
     with service.database.read() as session:
         access.find_hold(session, hold_id, principal)
         rows = access.held_records(session, hold_id, after=cursor, limit=limit + 1)
-        items = [{"record_id": str(row.record_id), "dossier_code": row.dossier_code} for row in rows[:limit]]
-        return {"items": items, "next": items[-1]["record_id"] if len(rows) > limit else None}
+        return cut(rows, limit, lambda row: row.record_id).as_json(
+            lambda row: {"record_id": str(row.record_id), "dossier_code": row.dossier_code}
+        )
 
 
 @router.post("/{hold_id}/release")

@@ -13,7 +13,7 @@ from archive_service import clock
 from archive_service.access import records as access
 from archive_service.access.pages import newest_first
 from archive_service.access.storage_overview import list_incidents
-from archive_service.api.dependencies import PrincipalDep, ServiceDep
+from archive_service.api.dependencies import PageSize, PrincipalDep, ServiceDep
 from archive_service.evidence.algorithms import load_algorithm_policy
 from archive_service.identity.permissions import Permission
 from archive_service.models import EvidenceRenewal, FixityRun, Incident
@@ -101,7 +101,7 @@ def get_evidence_health(service: ServiceDep, principal: PrincipalDep) -> dict[st
 def get_renewals(
     service: ServiceDep,
     principal: PrincipalDep,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    limit: PageSize = 100,
     cursor: Annotated[int | None, Query(gt=0)] = None,
 ) -> dict[str, Any]:
     """Lists renewals of evidence, newest first."""
@@ -152,7 +152,7 @@ def add_gauges(registry: CollectorRegistry, session: Session, *, at: datetime) -
 def get_fixity_runs(
     service: ServiceDep,
     principal: PrincipalDep,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    limit: PageSize = 100,
     cursor: UUID | None = None,
 ) -> dict[str, Any]:
     """Lists the minutes of fixity runs, newest first."""

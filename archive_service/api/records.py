@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 from archive_service import clock
 from archive_service.access import records as access
 from archive_service.access.content import component_range, package_range
+from archive_service.access.pages import cut
 from archive_service.access.reading import note_component_read, note_package_read
 from archive_service.access.snippets import Snippet, find_snippets
 from archive_service.access.text_index import terms_of
-from archive_service.api.dependencies import PrincipalDep, ServiceDep
+from archive_service.api.dependencies import After, PageSize, PrincipalDep, ServiceDep, VersionNumber
 from archive_service.api.streams import content_answer
 from archive_service.audit import events_of
 from archive_service.identity.permissions import Permission
@@ -173,20 +174,17 @@ def get_components(
     record_id: UUID,
     service: ServiceDep,
     principal: PrincipalDep,
-    version: int | None = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-    cursor: Annotated[int, Query(ge=0)] = 0,
+    version: VersionNumber = None,
+    limit: PageSize = 200,
+    cursor: After = 0,
 ) -> dict[str, Any]:
     """Lists the components of a package version in dossier order."""
     with service.database.read() as session:
         access.find_record(session, record_id, principal, Permission.RECORD_SEARCH)
         aip = access.version_of(session, record_id, version)
         rows = access.components(session, aip.id, after=cursor, limit=limit + 1)
-        items = rows[:limit]
-        return {
-            "items": _component_rows(session, record_id, items),
-            "next": items[-1].ordinal if len(rows) > limit else None,
-        }
+        page = cut(rows, limit, lambda row: row.ordinal)
+        return {"items": _component_rows(session, record_id, page.items), "next": page.next}
 
 
 @router.api_route("/{record_id}/components/{component_id}/content", methods=["GET", "HEAD"])
@@ -196,7 +194,7 @@ def get_content(
     request: Request,
     service: ServiceDep,
     principal: PrincipalDep,
-    version: int | None = None,
+    version: VersionNumber = None,
     inline: bool = False,  # noqa: FBT001, FBT002 - a query parameter
 ) -> Response:
     """Returns the component's bytes as received, straight from the package; Range is honoured and the read is logged."""
@@ -219,7 +217,7 @@ def get_content(
 
 @router.api_route("/{record_id}/aip", methods=["GET", "HEAD"])
 def get_aip(
-    record_id: UUID, request: Request, service: ServiceDep, principal: PrincipalDep, version: int | None = None
+    record_id: UUID, request: Request, service: ServiceDep, principal: PrincipalDep, version: VersionNumber = None
 ) -> Response:
     """Returns the archival package as one ZIP; the read is logged."""
     with service.database.read() as session:
@@ -239,20 +237,20 @@ def get_events(
     record_id: UUID,
     service: ServiceDep,
     principal: PrincipalDep,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-    cursor: Annotated[int, Query(ge=0)] = 0,
+    limit: PageSize = 200,
+    cursor: After = 0,
 ) -> dict[str, Any]:
     """Returns the history of a record from the first push on, in order of entry."""
     with service.database.read() as session:
         access.find_record(session, record_id, principal, Permission.RECORD_SEARCH)
         subjects: list[tuple[str, UUID | str]] = [("record", record_id)]
         subjects += [("submission", aip.submission_id) for aip in access.versions(session, record_id)]
-        events = events_of(session, subjects, after_seq=cursor, limit=limit + 1)
-        items = events[:limit]
-        return {
-            "items": [event_row(event) for event in items],
-            "next": items[-1].seq if len(events) > limit else None,
-        }
+        return event_page(events_of(session, subjects, after_seq=cursor, limit=limit + 1), limit)
+
+
+def event_page(events: Sequence[Event], limit: int) -> dict[str, Any]:
+    """Returns a page of events in order of entry, of which one more than `limit` was asked for."""
+    return cut(events, limit, lambda event: event.seq).as_json(event_row)
 
 
 def event_row(event: Event) -> dict[str, Any]:

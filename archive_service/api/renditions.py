@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from archive_service import clock
 from archive_service.access import records as access
 from archive_service.access.reading import note_component_read
-from archive_service.api.dependencies import PrincipalDep, ServiceDep
+from archive_service.api.dependencies import PrincipalDep, ServiceDep, VersionNumber
 from archive_service.api.streams import content_answer
 from archive_service.identity.permissions import Permission
 from archive_service.models import Rendition
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/api/v1/records/{record_id}/components/{component_id}
 
 @router.get("")
 def get_renditions(
-    record_id: UUID, component_id: str, service: ServiceDep, principal: PrincipalDep, version: int | None = None
+    record_id: UUID, component_id: str, service: ServiceDep, principal: PrincipalDep, version: VersionNumber = None
 ) -> dict[str, Any]:
     """Returns the PDF/A renditions of a component, and why there is none where there is none."""
     with service.database.read() as session:
@@ -58,7 +58,7 @@ def get_content(
     request: Request,
     service: ServiceDep,
     principal: PrincipalDep,
-    version: int | None = None,
+    version: VersionNumber = None,
     inline: bool = False,  # noqa: FBT001, FBT002 - a query parameter
 ) -> Response:
     """Returns a rendition's bytes; Range is honoured and the read is logged like one of the original."""

@@ -1,17 +1,18 @@
 """Files of a submission that awaits a decision: what there is, and their bytes for whoever decides."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
 from archive_service import clock
+from archive_service.access.pages import cut
 from archive_service.access.reading import note_staged_read
 from archive_service.access.staged import find_staged, staged_stream
 from archive_service.access.submissions import find_scoped_submission
-from archive_service.api.dependencies import PrincipalDep, ServiceDep
+from archive_service.api.dependencies import After, PageSize, PrincipalDep, ServiceDep
 from archive_service.api.streams import staged_answer
 from archive_service.digests import sha256
 from archive_service.identity.permissions import Permission
@@ -25,16 +26,15 @@ def get_components(
     submission_id: UUID,
     service: ServiceDep,
     principal: PrincipalDep,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-    cursor: Annotated[int, Query(ge=0)] = 0,
+    limit: PageSize = 200,
+    cursor: After = 0,
 ) -> dict[str, Any]:
     """Lists the components of a submission in dossier order, as declared and as found."""
     with service.database.read() as session:
         find_scoped_submission(session, submission_id, principal, Permission.SUBMISSION_READ)
         query = select(Component).where(Component.submission_id == submission_id, Component.ordinal > cursor)
         rows = session.scalars(query.order_by(Component.ordinal).limit(limit + 1)).all()
-    items = rows[:limit]
-    return {"items": [_row(row) for row in items], "next": items[-1].ordinal if len(rows) > limit else None}
+    return cut(rows, limit, lambda row: row.ordinal).as_json(_row)
 
 
 def _row(component: Component) -> dict[str, Any]:

@@ -1,17 +1,17 @@
 """Storage locations: their state and history, moves and their progress, comparisons of the database with what is there."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import BaseModel
 from sqlalchemy import select
 
 from archive_service import clock
-from archive_service.access.pages import newest_first
-from archive_service.api.dependencies import PrincipalDep, ServiceDep
-from archive_service.api.records import event_row
+from archive_service.access.pages import cut, newest_first
+from archive_service.api.dependencies import After, PageSize, PrincipalDep, ServiceDep
+from archive_service.api.records import event_page
 from archive_service.audit import events_of
 from archive_service.errors import NotFound
 from archive_service.followup import enqueue
@@ -85,16 +85,14 @@ def get_history(
     name: str,
     service: ServiceDep,
     principal: PrincipalDep,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-    cursor: Annotated[int, Query(ge=0)] = 0,
+    limit: PageSize = 200,
+    cursor: After = 0,
 ) -> dict[str, Any]:
     """Returns what happened to a location, in order."""
     principal.require(Permission.JOB_READ)
     moves.location(service, name)
     with service.database.read() as session:
-        events = events_of(session, [("location", name)], after_seq=cursor, limit=limit + 1)
-        items = events[:limit]
-        return {"items": [event_row(event) for event in items], "next": items[-1].seq if len(events) > limit else None}
+        return event_page(events_of(session, [("location", name)], after_seq=cursor, limit=limit + 1), limit)
 
 
 @router.post("/locations/{name}/{verb}", status_code=202)
@@ -148,7 +146,7 @@ def _run_row(run: Reconciliation) -> dict[str, Any]:
 def get_reconciliations(
     service: ServiceDep,
     principal: PrincipalDep,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    limit: PageSize = 100,
     cursor: UUID | None = None,
 ) -> dict[str, Any]:
     """Lists comparisons of the database with locations, newest first."""
@@ -182,23 +180,23 @@ def get_drifts(
     run_id: UUID,
     service: ServiceDep,
     principal: PrincipalDep,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-    cursor: Annotated[int, Query(ge=0)] = 0,
+    limit: PageSize = 200,
+    cursor: After = 0,
 ) -> dict[str, Any]:
     """Lists the differences that a comparison found."""
     principal.require(Permission.JOB_READ)
     query = select(StorageDrift).where(StorageDrift.reconciliation_id == run_id, StorageDrift.id > cursor)
     with service.database.read() as session:
         rows = session.scalars(query.order_by(StorageDrift.id).limit(limit + 1)).all()
-        items = [
-            {
-                "kind": row.kind,
-                "key": row.key,
-                "version_id": row.version_id or None,
-                "record_id": str(row.record_id) if row.record_id else None,
-                "detail": row.detail,
-                "mended": row.mended,
-            }
-            for row in rows[:limit]
-        ]
-        return {"items": items, "next": rows[limit - 1].id if len(rows) > limit else None}
+        return cut(rows, limit, lambda row: row.id).as_json(_drift_row)
+
+
+def _drift_row(row: StorageDrift) -> dict[str, Any]:
+    return {
+        "kind": row.kind,
+        "key": row.key,
+        "version_id": row.version_id or None,
+        "record_id": str(row.record_id) if row.record_id else None,
+        "detail": row.detail,
+        "mended": row.mended,
+    }

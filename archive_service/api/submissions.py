@@ -272,7 +272,7 @@ def get_submissions(
     )
     with service.database.read() as session:
         page = list_submissions(session, query, principal)
-        return {"items": [_row(service, submission) for submission in page.items], "next": page.next}
+        return page.as_json(lambda submission: _row(service, submission))
 
 
 def _row(service: Service, submission: Submission) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Is it alive, is it ready, what does it count; the job queue and the audit log."""
 
+from datetime import date
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
@@ -7,16 +8,16 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
-from sqlalchemy import and_, func, select
+from sqlalchemy import Row, and_, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from archive_service import clock, migrations
-from archive_service.access.pages import newest_first
+from archive_service.access.pages import cut, newest_first
 from archive_service.access.reviews import ReviewLine, list_reviews
-from archive_service.api.dependencies import PrincipalDep, ServiceDep
+from archive_service.api.dependencies import After, PageSize, PrincipalDep, ServiceDep
 from archive_service.api.preservation import add_gauges
-from archive_service.api.records import event_row
+from archive_service.api.records import event_page
 from archive_service.errors import ArchiveError, ConfigurationInvalid
 from archive_service.identity.permissions import Permission, in_scope
 from archive_service.ingest.trust_anchors import trust_notices
@@ -153,16 +154,15 @@ def post_requeue(job_id: UUID, service: ServiceDep, principal: PrincipalDep) -> 
 def get_audit(
     service: ServiceDep,
     principal: PrincipalDep,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-    cursor: Annotated[int, Query(ge=0)] = 0,
+    limit: PageSize = 200,
+    cursor: After = 0,
 ) -> dict[str, Any]:
     """Returns the audit log in order of entry, within the caller's agencies."""
     principal.require(Permission.AUDIT_READ)
     statement = select(Event).where(in_scope(principal, Permission.AUDIT_READ, Event.agency), Event.seq > cursor)
     with service.database.read() as session:
         events = session.scalars(statement.order_by(Event.seq).limit(limit + 1)).all()
-        items = events[:limit]
-        return {"items": [event_row(event) for event in items], "next": items[-1].seq if len(events) > limit else None}
+        return event_page(events, limit)
 
 
 @router.get("/api/v1/retention/reviews")
@@ -188,13 +188,13 @@ def get_review(
     review_id: UUID,
     service: ServiceDep,
     principal: PrincipalDep,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    limit: PageSize = 200,
     cursor: UUID | None = None,
 ) -> dict[str, Any]:
     """Lists the records a review found due, within the caller's agencies."""
     principal.require(Permission.RETENTION_READ)
     statement = (
-        select(RetentionReviewItem, Record)
+        select(RetentionReviewItem.record_id, Record.dossier_code, Record.title, RetentionReviewItem.due_on)
         .join(Record, Record.id == RetentionReviewItem.record_id)
         .where(
             RetentionReviewItem.review_id == review_id,
@@ -207,13 +207,13 @@ def get_review(
         statement = statement.where(RetentionReviewItem.record_id > cursor)
     with service.database.read() as session:
         rows = session.execute(statement).all()
-        items = [
-            {
-                "record_id": str(record.id),
-                "dossier_code": record.dossier_code,
-                "title": record.title,
-                "due_on": item.due_on.isoformat(),
-            }
-            for item, record in rows[:limit]
-        ]
-        return {"items": items, "next": items[-1]["record_id"] if len(rows) > limit else None}
+        return cut(rows, limit, lambda row: row.record_id).as_json(_due_row)
+
+
+def _due_row(row: Row[UUID, str, str, date]) -> dict[str, Any]:
+    return {
+        "record_id": str(row.record_id),
+        "dossier_code": row.dossier_code,
+        "title": row.title,
+        "due_on": row.due_on.isoformat(),
+    }

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from archive_service import clock
@@ -344,7 +344,6 @@ def cancel_copy(session: Session, copy_id: UUID, principal: Principal, *, reason
     return copy
 
 
-def copies_of(session: Session, record_id: UUID) -> list[CertifiedCopy]:
-    """Returns the register rows of a record, newest first."""
-    query = select(CertifiedCopy).where(CertifiedCopy.record_id == record_id)
-    return list(session.scalars(query.order_by(CertifiedCopy.issued_at.desc(), CertifiedCopy.id.desc()).limit(200)))
+def copies_of(record_id: UUID) -> Select[CertifiedCopy]:
+    """Selects the register rows of a record."""
+    return select(CertifiedCopy).where(CertifiedCopy.record_id == record_id)

@@ -1,5 +1,6 @@
 """Archived records: search, and one record with its documents, signatures, retention, history and copies."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Final
 from uuid import UUID
@@ -10,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from archive_service.access import records as access
+from archive_service.access.pages import MAX_NUMBER, last_first
 from archive_service.access.snippets import find_snippets
 from archive_service.access.text_index import available, terms_of
 from archive_service.audit import events_of
@@ -18,7 +20,7 @@ from archive_service.errors import NotFound
 from archive_service.identity.permissions import Permission, Principal
 from archive_service.ids import new_id
 from archive_service.legal_hold import holds_on
-from archive_service.models import Account, Component, Record, SignatureVerdict, State
+from archive_service.models import Account, CertifiedCopy, Component, Record, SignatureVerdict, State
 from archive_service.models.states import RECORD_STATES
 from archive_service.renditions.standing import standings
 from archive_service.rules import retention
@@ -32,6 +34,9 @@ router = APIRouter(include_in_schema=False)
 PAGE: Final = 50
 COMPONENTS: Final = 200
 _EVENTS: Final = 200
+SeenNumber = Annotated[int, Query(ge=0, le=MAX_NUMBER)]
+_ISSUED: Final = 200
+"""Certified copies shown, the last issued first; the API lists all."""
 _VERDICTS: Final = 500
 _COPYABLE: Final = frozenset({"application/pdf", "image/jpeg", "image/png", "image/tiff"})
 """What has pages; the stage that renders copies has the last word."""
@@ -92,8 +97,8 @@ def get_record(
     request: Request,
     visitor: MemberDep,
     view: Annotated[str | None, Query(max_length=100)] = None,
-    after: Annotated[int, Query(ge=0)] = 0,
-    events_after: Annotated[int, Query(ge=0)] = 0,
+    after: SeenNumber = 0,
+    events_after: SeenNumber = 0,
 ) -> Response:
     """Shows one record; `view` names the component to show in the page."""
     principal = visitor.principal
@@ -130,7 +135,7 @@ def get_record(
             explanation=retention.explain(assignment, visitor.language) if assignment else [],
             timeline=timeline(events[:_EVENTS], visitor.language),
             more_events=events[_EVENTS - 1].seq if len(events) > _EVENTS else None,
-            issued=register.copies_of(session, record_id) if may["copy_read"] else [],
+            issued=_issued(session, record_id) if may["copy_read"] else [],
             may=may,
             shown=_shown(session, record, view) if view and may["read"] else None,
             frames=_SHOWN_FRAMES,
@@ -138,6 +143,11 @@ def get_record(
             position=_position(session, principal) if may["issue"] else "",
             request_id=new_id(),
         )
+
+
+def _issued(session: Session, record_id: UUID) -> Sequence[CertifiedCopy]:
+    copies = register.copies_of(record_id)
+    return last_first(session, copies, CertifiedCopy.issued_at, CertifiedCopy.id, cursor=None, limit=_ISSUED).items
 
 
 def _abilities(principal: Principal, record: Record) -> dict[str, bool]:

@@ -155,6 +155,20 @@ def test_each_agency_and_year_has_its_own_series(archive: Archive, record_id: st
     assert _issue(archive, elsewhere).json()["number"] == 2
 
 
+def test_the_copies_of_a_record_are_listed_page_by_page(archive: Archive, record_id: str) -> None:
+    numbers = [_issue(archive, record_id).json()["number"] for _ in range(3)]
+    seen: list[int] = []
+    cursor: str | None = None
+    for _ in range(3):
+        params = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = archive.call("GET", f"records/{record_id}/copies", role=RoleName.OFFICER, params=params).json()
+        seen += [copy["number"] for copy in page["items"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert seen == numbers[::-1]
+
+
 def test_a_cancelled_copy_says_so_from_then_on(archive: Archive, record_id: str) -> None:
     copy = _issue(archive, record_id).json()
     url = f"copies/{copy['id']}/cancel"

@@ -165,11 +165,17 @@ def test_a_record_tells_its_packages_copies_and_contents(archive: Archive, dossi
     assert ids == ["c01", "c02", "c03"]
 
 
+@pytest.mark.parametrize("path", ["components?cursor={}", "events?cursor={}", "components?version={}", "aip?version={}"])
+def test_a_number_larger_than_any_row_has_is_refused(archive: Archive, dossier: Path, path: str) -> None:
+    record_id = archive.archive(dossier)
+    assert _get(archive, f"records/{record_id}/{path.format(2**63)}").status_code == 422
+
+
 def test_the_history_begins_with_the_push(archive: Archive, dossier: Path) -> None:
     record_id = archive.archive(dossier)
     _get(archive, _content(record_id))
     types: list[str] = []
-    cursor: int | None = 0
+    cursor: str | None = "0"
     while cursor is not None:
         page = _get(archive, f"records/{record_id}/events", params={"limit": 3, "cursor": cursor}).json()
         types += [event["type"] for event in page["items"]]
