@@ -1,6 +1,6 @@
 """Follow-up work as a row in the same transaction (DESIGN D6, STYLE 12): stages call `enqueue`, workers in jobs/ claim what is there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
@@ -56,15 +56,28 @@ def enqueue(
         # Done by a worker between the two statements (PostgreSQL): the job is needed anew.
 
 
-def _add(insert: Callable[[Table], PostgresInsert | SqliteInsert]) -> ReturningInsert[UUID]:
+def enqueue_each(session: Session, kind: JobKind, subjects: Iterable[UUID | str], *, at: datetime) -> None:
+    """Adds a job for each subject that has no open one of this kind, in one statement: for many at once."""
+    connection = session.connection()
+    same = {"kind": kind, "payload": {}, "state": JobState.READY, "run_at": at, "attempts": 0, "created_at": at}
+    rows = [{**same, "id": new_id(), "subject": str(subject)} for subject in subjects]
+    if rows:
+        connection.execute(_ADD_EACH[connection.dialect.name], rows)
+
+
+def _add_each(insert: Callable[[Table], PostgresInsert | SqliteInsert]) -> PostgresInsert | SqliteInsert:
     open_jobs = text("state IN ('READY', 'RUNNING')")
-    statement = insert(_JOB).on_conflict_do_nothing(index_elements=["kind", "subject"], index_where=open_jobs)
-    return statement.returning(_JOB.c.id)
+    return insert(_JOB).on_conflict_do_nothing(index_elements=["kind", "subject"], index_where=open_jobs)
+
+
+def _add(insert: Callable[[Table], PostgresInsert | SqliteInsert]) -> ReturningInsert[UUID]:
+    return _add_each(insert).returning(_JOB.c.id)
 
 
 _JOB: Final = cast("Table", Job.__table__)
 _ADD: Final = {"sqlite": _add(sqlite.insert), "postgresql": _add(postgresql.insert)}
 """One statement: the index `uq_job_open` decides whether there is an open job already, also between two callers."""
+_ADD_EACH: Final = {"sqlite": _add_each(sqlite.insert), "postgresql": _add_each(postgresql.insert)}
 _OPEN: Final = select(Job.id).where(
     Job.kind == bindparam("kind"), Job.subject == bindparam("subject"), text("state IN ('READY', 'RUNNING')")
 )

@@ -36,7 +36,7 @@ from archive_service.packaging.xml_text import xml_time
 from archive_service.packaging.zip_reader import STORED, ZipIndex, ZipMember, read_index
 from archive_service.packaging.zip_writer import central_header, end_records, local_header
 
-__all__ = ["CheckResult", "OpenedAip", "Outcome", "VerificationReport", "read_metadata", "verify_aip"]
+__all__ = ["CheckResult", "OpenedAip", "Outcome", "VerificationReport", "read_metadata", "verify_aip", "verify_opened"]
 
 _CHECKS: Final = (
     "zip_structure",
@@ -147,6 +147,11 @@ def verify_aip(path: Path, *, extra_checks: Sequence[ExtraCheck] = ()) -> Verifi
         return VerificationReport(
             path=str(path), digest=None, size_bytes=None, objid=None, dossier_code=None, checks=[unread]
         )
+
+
+def verify_opened(name: str, archive: BinaryIO) -> VerificationReport:
+    """Re-derives everything in an AIP that the caller has opened, seekable, wherever it lies; errors of reading it are the caller's."""
+    return _verify(Path(name), archive, ())
 
 
 def _verify(path: Path, archive: BinaryIO, extra_checks: Sequence[ExtraCheck]) -> VerificationReport:

@@ -98,6 +98,10 @@ class S3Store:
         self._bucket = spec.bucket
         self._client = open_client(spec)
 
+    def __reduce__(self) -> tuple[type["S3Store"], tuple["LocationSpec"]]:
+        """Goes to another process as what it was opened with; a client with its connections does not."""
+        return S3Store, (self._spec,)
+
     @property
     def name(self) -> str:
         """The location's name."""
