@@ -4,6 +4,7 @@ A detached signature speaks of a sibling file: the one its name points at, else 
 merely called like it and has another digest is not taken for the signed one.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,6 +34,7 @@ MAX_CMS_BYTES: Final = 256 * 1024 * 1024
 MAX_SIBLINGS: Final = 50
 """Other files hashed while looking for the one a detached signature speaks of."""
 
+_BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
 _SUFFIXES: Final = (".p7s", ".p7m", ".p7b", ".p7c", ".sig", ".pkcs7")
 
 
@@ -42,6 +44,9 @@ class _Content:
 
     digest_of: Callable[[str], bytes] | None
     coverage: str
+    octets: Callable[[], bytes] | None = None
+    text_digest_of: Callable[[str], bytes] | None = None
+    """Digests of the file's content as text whose lines end as mail has them (RFC 8551 clause 3.1.1)."""
 
 
 def looks_like_cms(path: Path, mime: str) -> bool:
@@ -93,15 +98,23 @@ def _decode(content: bytes) -> bytes:
 def _content(signed_data: cms.SignedData, path: Path, siblings: Mapping[str, Path]) -> _Content:
     inside = signed_data["encap_content_info"]["content"]
     if inside.native is not None:
-        size = len(bytes(inside))
+        octets = bytes(inside)
         return _Content(
-            digest_of=signed_data_of.encapsulated_digest(signed_data), coverage=f"content inside, {size} bytes"
+            digest_of=signed_data_of.encapsulated_digest(signed_data),
+            coverage=f"content inside, {len(octets)} bytes",
+            octets=lambda: octets,
         )
-    found = _sibling(signed_data["signer_infos"][0], path, siblings)
-    if found is None:
-        return _Content(digest_of=None, coverage="detached, signed file not at hand")
-    name, target = found
-    return _Content(digest_of=signed_data_of.digest_stream_of(partial(_stream, target)), coverage=f"file {name}")
+    found = _sibling(signed_data, path, siblings)
+    return _Content(digest_of=None, coverage="detached, signed file not at hand") if found is None else _of_file(*found)
+
+
+def _of_file(name: str, target: Path) -> _Content:
+    return _Content(
+        digest_of=signed_data_of.digest_stream_of(partial(_stream, target)),
+        coverage=f"file {name}",
+        octets=partial(_whole, target),
+        text_digest_of=signed_data_of.digest_stream_of(partial(_as_text, target)),
+    )
 
 
 def _stream(path: Path) -> Iterator[bytes]:
@@ -109,19 +122,47 @@ def _stream(path: Path) -> Iterator[bytes]:
         yield from chunks(stream)
 
 
-def _sibling(signer_info: cms.SignerInfo, path: Path, siblings: Mapping[str, Path]) -> tuple[str, Path] | None:
-    """Returns the file a detached signature speaks of: named like it, else with the digest it carries."""
+def _whole(path: Path) -> bytes:
+    """Returns a file's content.
+
+    Raises:
+        ValueError: it is larger than what is held in memory.
+    """
+    if path.stat().st_size > MAX_CMS_BYTES:
+        raise ValueError(f"the signed file is larger than {MAX_CMS_BYTES} bytes")
+    return path.read_bytes()
+
+
+def _as_text(path: Path) -> Iterator[bytes]:
+    """Yields a file's content with every line ending in CR LF."""
+    before = b""
+    for chunk in _stream(path):
+        written = _BARE_LINE_FEED.sub(b"\r\n", before + chunk)
+        yield written[len(before) :]
+        before = chunk[-1:] if chunk.endswith(b"\r") else b""
+
+
+def _sibling(signed_data: cms.SignedData, path: Path, siblings: Mapping[str, Path]) -> tuple[str, Path] | None:
+    """Returns the file a detached signature speaks of: named like it, else the one whose digest or signature fits."""
     others = {name: target for name, target in siblings.items() if target != path}
     for candidate in (path.stem, path.name):
         named = [(name, target) for name, target in others.items() if Path(name).name == candidate]
         if named:
             return named[0]
-    wanted = _message_digest(signer_info)
-    algorithm = str(signer_info["digest_algorithm"]["algorithm"].native)
-    for name, target in list(others.items())[:MAX_SIBLINGS] if wanted else ():
-        if signed_data_of.digest_stream_of(partial(_stream, target))(algorithm) == wanted:
-            return name, target
-    return None
+    return next((item for item in list(others.items())[:MAX_SIBLINGS] if _speaks_of(signed_data, *item)), None)
+
+
+def _speaks_of(signed_data: cms.SignedData, name: str, target: Path) -> bool:
+    """Returns whether the first signer signed this file."""
+    first = next(signed_data_of.signers(signed_data))
+    signer_info, file = first["signer_infos"][0], _of_file(name, target)
+    if file.digest_of is None:
+        return False
+    if signer_info["signed_attrs"]:
+        algorithm = str(signer_info["digest_algorithm"]["algorithm"].native)
+        return file.digest_of(algorithm) == _message_digest(signer_info)
+    view = signed_data_of.view_signer(first, file.digest_of, content=file.octets)
+    return view.integrity is Integrity.INTACT
 
 
 def _message_digest(signer_info: cms.SignerInfo) -> bytes | None:
@@ -138,23 +179,47 @@ def _signer_reports(
     signer_info = signed_data["signer_infos"][0]
     signed_data_of.adobe_revocation(signer_info, case.evidence)
     cades_archive.take_unsigned_values(signer_info, case.evidence)
-    if content.digest_of is None:
-        view = signed_data_of.view_signer(signed_data, lambda _: _message_digest(signer_info) or b"")
-        if view.sub_indication is None:
-            reason = Reason(code="SIGNED_FILE_MISSING")
-            view = replace(
-                view,
-                integrity=Integrity.NOT_CHECKED,
-                sub_indication=SubIndication.SIGNED_DATA_NOT_FOUND,
-                reasons=(reason,),
-            )
-    else:
-        view = signed_data_of.view_signer(signed_data, content.digest_of)
+    view = _view(signed_data, signer_info, content)
     if not signer_info["signed_attrs"] and _looks_like_attributes(signed_data):
         reason = Reason(code="ATTRIBUTES_AS_CONTENT")
         view = replace(view, sub_indication=SubIndication.SIG_CONSTRAINTS_FAILURE, reasons=(*view.reasons, reason))
     yield assess(_signed(view, str(position), content, case), case)
     yield from _countersignatures(view, position, signed_data, case)
+
+
+def _view(signed_data: cms.SignedData, signer_info: cms.SignerInfo, content: _Content) -> SignerView:
+    if content.digest_of is not None:
+        view = signed_data_of.view_signer(signed_data, content.digest_of, content=content.octets)
+        return _read_as_text(view, content)
+    view = SignerView(
+        signed_data=signed_data,
+        signer_info=signer_info,
+        certificate=_certificate_of(signer_info, signed_data),
+        integrity=Integrity.NOT_CHECKED,
+        sub_indication=None,
+    )
+    if signer_info["signed_attrs"]:
+        view = signed_data_of.view_signer(signed_data, lambda _: _message_digest(signer_info) or b"")
+    if view.sub_indication is not None:
+        return view
+    return replace(
+        view,
+        integrity=Integrity.NOT_CHECKED,
+        sub_indication=SubIndication.SIGNED_DATA_NOT_FOUND,
+        reasons=(Reason(code="SIGNED_FILE_MISSING"),),
+    )
+
+
+def _read_as_text(view: SignerView, content: _Content) -> SignerView:
+    """Returns the view; a file that was signed as text and kept with other line ends was not forged, and not signed as it is."""
+    if view.integrity is not Integrity.DIGEST_MISMATCH or content.text_digest_of is None:
+        return view
+    if content.text_digest_of(view.digest) != _message_digest(view.signer_info):
+        return view
+    reason = Reason(code="TEXT_LINE_ENDS")
+    return replace(
+        view, integrity=Integrity.NOT_CHECKED, sub_indication=SubIndication.SIGNED_DATA_NOT_FOUND, reasons=(reason,)
+    )
 
 
 def _looks_like_attributes(signed_data: cms.SignedData) -> bool:

@@ -24,11 +24,12 @@ from pyhanko.sign.validation.generic_cms import (
     validate_sig_integrity,
 )
 from pyhanko_certvalidator.errors import ValidationError
-from pyhanko_certvalidator.sig_validate import DEFAULT_SIGNATURE_VALIDATOR, SignatureValidationContext
+from pyhanko_certvalidator.sig_validate import SignatureValidationContext
 from pyhanko_certvalidator.util import get_pyca_cryptography_hash
 
 from archive_service.signatures.evidence import Evidence
 from archive_service.signatures.report import Integrity, Reason, SubIndication
+from archive_service.signatures.signature_values import TOLERANT, in_der, signs_content_itself
 
 MAX_SIGNERS: Final = 50
 """Signers of one CMS file that are judged; more is reported as not checked."""
@@ -104,22 +105,31 @@ def signers(signed_data: cms.SignedData) -> Iterator[cms.SignedData]:
         yield cms.SignedData({"version": signed_data["version"].native, "signer_infos": [info], **shared})
 
 
-def view_signer(signed_data: cms.SignedData, digest_of: Callable[[str], bytes]) -> SignerView:
+def view_signer(
+    signed_data: cms.SignedData, digest_of: Callable[[str], bytes], *, content: Callable[[], bytes] | None = None
+) -> SignerView:
     """Reads the one signer of `signed_data` and verifies digest and signature value.
 
     Args:
         signed_data: a structure with exactly one signer.
         digest_of: gives the digest of the signed content for a digest algorithm name.
+        content: gives the signed content itself, for the few algorithms that sign it without a digest; None where it is not at hand.
     """
     signer_info = signed_data["signer_infos"][0]
     certificate: x509.Certificate | None = None
     try:
         certificate = extract_certs_for_validation(signed_data).signer_cert
         content_type = signed_data["encap_content_info"]["content_type"].native
-        digest = digest_of(str(signer_info["digest_algorithm"]["algorithm"].native))
+        if signs_content_itself(signer_info):
+            if content is None:
+                raise NotImplementedError("the signature is over the content and no digest of it")
+            digest = content()
+        else:
+            digest = digest_of(str(signer_info["digest_algorithm"]["algorithm"].native))
         intact, valid = validate_sig_integrity(
-            signer_info, certificate, expected_content_type=content_type, actual_digest=digest
+            signer_info, certificate, content_type, actual_digest=digest, sig_validator=TOLERANT
         )
+        valid = valid or _valid_in_der(signer_info, certificate)
     except UNREADABLE as exc:
         return SignerView(
             signed_data=signed_data,
@@ -139,6 +149,32 @@ def view_signer(signed_data: cms.SignedData, digest_of: Callable[[str], bytes]) 
         sub_indication=sub,
         reasons=(Reason(code=str(sub)),) if sub else (),
         claimed_time=_claimed(signer_info),
+    )
+
+
+def _valid_in_der(signer_info: cms.SignerInfo, certificate: x509.Certificate) -> bool:
+    """Returns whether the value is over the DER of signed attributes that are written otherwise (RFC 5652 clause 5.4)."""
+    if not signer_info["signed_attrs"]:
+        return False
+    octets = in_der(signer_info["signed_attrs"].untag().dump())
+    if octets is None:
+        return False
+    try:
+        _verify(signer_info, certificate, octets)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _verify(signer_info: cms.SignerInfo, certificate: x509.Certificate, octets: bytes) -> None:
+    TOLERANT.validate_signature(
+        signer_info["signature"].native,
+        octets,
+        certificate.public_key,
+        signer_info["signature_algorithm"],
+        context=SignatureValidationContext(
+            contextual_md_algorithm=str(signer_info["digest_algorithm"]["algorithm"].native)
+        ),
     )
 
 
@@ -280,13 +316,7 @@ def verify_countersignature(
         algorithm = str(signer_info["digest_algorithm"]["algorithm"].native)
         attributes = signer_info["signed_attrs"]
         claimed = find_unique_cms_attribute(attributes, "message_digest").native
-        DEFAULT_SIGNATURE_VALIDATOR.validate_signature(
-            signer_info["signature"].native,
-            attributes.untag().dump(),
-            certificate.public_key,
-            signer_info["signature_algorithm"],
-            context=SignatureValidationContext(contextual_md_algorithm=algorithm),
-        )
+        _verify(signer_info, certificate, attributes.untag().dump())
         return _integrity(intact=claimed == digest_of_bytes(countersigned)(algorithm), valid=True)
     except InvalidSignature:
         return _integrity(intact=True, valid=False)

@@ -31,6 +31,7 @@ from archive_service.signatures import hex_strings, pdf_structure
 from archive_service.signatures.assessment import Signed, assess, indication_of, unreadable
 from archive_service.signatures.chain import Circumstances, Purpose
 from archive_service.signatures.cms import UNREADABLE, could_not
+from archive_service.signatures.pdf_changes import DIFFERENCES
 from archive_service.signatures.report import (
     ChangesAfterSigning,
     Indication,
@@ -171,7 +172,7 @@ def _examine(entry: _Found, reader: PdfFileReader, stream: BinaryIO) -> None:
             entry.reasons.append(Reason(code="TOO_MANY_REVISIONS"))
             return
         analysed: Any = embedded  # pyHanko leaves this method untyped
-        analysed.compute_integrity_info()
+        analysed.compute_integrity_info(DIFFERENCES)
         entry.changes = _changes(embedded, entry.reasons)
         _examine_structure(entry, embedded, reader, stream)
     except PDF_UNREADABLE as exc:

@@ -1,0 +1,51 @@
+"""Which changes after a signature are what: pyHanko's difference analysis, with two of its rules as other makers' files need them.
+
+- A signature field without area shows nothing, so what its appearance consists of is validation material like the field itself.
+  iText, and DSS with it, give every archive time-stamp an empty appearance; pyHanko counts that as form filling, for which nobody vouches.
+- A visible signature field may follow a certification that permits form filling or annotations (ISO 32000-2 table 257: "signing").
+  It counts as form filling: a later signature that passes must vouch for it, which an attacker's own does not (sneaky signature).
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Final
+
+from pyhanko.sign.diff_analysis import (
+    DEFAULT_DIFF_POLICY,
+    FormUpdatingRule,
+    ModificationLevel,
+    SigFieldCreationRule,
+    StandardDiffPolicy,
+)
+from pyhanko.sign.diff_analysis.form_rules_api import FieldComparisonContext, FormUpdate
+from pyhanko.sign.diff_analysis.rules.form_field_rules import (
+    GenericFieldModificationRule,
+    SigFieldModificationRule,
+    is_field_visible,
+)
+
+
+class NewSignatureFields(SigFieldCreationRule):
+    """Lets signature fields be added; what belongs to an invisible one is no more than the field itself."""
+
+    def __init__(self) -> None:
+        super().__init__(allow_new_visible_after_certify=True)  # type: ignore[no-untyped-call] # pyHanko's own
+
+    def apply(self, context: FieldComparisonContext) -> Iterable[tuple[ModificationLevel, FormUpdate]]:
+        """Yields every update that is explained by a new signature field, with its level."""
+        for level, update in super().apply(context):
+            spec = context.field_specs.get(update.field_name) if update.field_name else None
+            field: Any = spec.new_field_ref.get_object() if spec is not None and spec.new_field_ref else None
+            if field is not None and not is_field_visible(field):  # type: ignore[no-untyped-call]
+                yield ModificationLevel.LTA_UPDATES, replace(update, valid_when_locked=True)
+            else:
+                yield level, update
+
+
+DIFFERENCES: Final = StandardDiffPolicy(
+    global_rules=DEFAULT_DIFF_POLICY.global_rules,
+    form_rule=FormUpdatingRule(
+        field_rules=[NewSignatureFields(), SigFieldModificationRule(), GenericFieldModificationRule()]
+    ),
+)
+"""Difference analysis for validation."""
