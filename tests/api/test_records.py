@@ -165,7 +165,9 @@ def test_a_record_tells_its_packages_copies_and_contents(archive: Archive, dossi
     assert ids == ["c01", "c02", "c03"]
 
 
-@pytest.mark.parametrize("path", ["components?cursor={}", "events?cursor={}", "components?version={}", "aip?version={}"])
+@pytest.mark.parametrize(
+    "path", ["components?cursor={}", "events?cursor={}", "components?version={}", "aip?version={}"]
+)
 def test_a_number_larger_than_any_row_has_is_refused(archive: Archive, dossier: Path, path: str) -> None:
     record_id = archive.archive(dossier)
     assert _get(archive, f"records/{record_id}/{path.format(2**63)}").status_code == 422
