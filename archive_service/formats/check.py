@@ -18,13 +18,14 @@ from typing import Final
 from archive_service.dossier import Component, Origin, Role
 from archive_service.errors import StoreUnavailable
 from archive_service.formats import cfb
+from archive_service.formats.compound import check_compound
 from archive_service.formats.container import check_zip
 from archive_service.formats.digitised import judge_image, judge_pdf
 from archive_service.formats.identify import OCTET_STREAM, Identification, identify
 from archive_service.formats.image import check_image
 from archive_service.formats.limits import DEFAULT, Limits
 from archive_service.formats.media import check_media
-from archive_service.formats.office import check_compound, check_package
+from archive_service.formats.office import check_package
 from archive_service.formats.pdf import check_pdf, check_streams
 from archive_service.formats.pdfa import check_claim
 from archive_service.formats.plain import check_json, check_text

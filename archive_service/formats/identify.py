@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from archive_service.errors import StoreUnavailable
-from archive_service.formats.mime import agree, more_specific
+from archive_service.formats.mime import agree, more_specific, pronom_mimes
 
 OCTET_STREAM: Final = "application/octet-stream"
 NO_LIBMAGIC: Final = "libmagic not checked: "
@@ -165,11 +165,11 @@ def _combine(
         warnings.append("PRONOM goes by the extension only: " + ", ".join(match["id"] for match in matches))
     if best and best["warning"]:
         warnings.append(str(best["warning"]))
-    pronom_mimes = tuple(part.strip() for part in best["mime"].split(",") if part.strip()) if best else ()
-    agreeing = agree(libmagic_mime, pronom_mimes)
+    named = pronom_mimes(best["format"], best["mime"]) if best else ()
+    agreeing = agree(libmagic_mime, named)
     if not agreeing:
-        warnings.append(f"libmagic says {libmagic_mime}, PRONOM says {', '.join(pronom_mimes)}")
-    mime = _EMPTY if size == 0 else more_specific(libmagic_mime, pronom_mimes) or OCTET_STREAM
+        warnings.append(f"libmagic says {libmagic_mime}, PRONOM says {', '.join(named)}")
+    mime = _EMPTY if size == 0 else more_specific(libmagic_mime, named) or OCTET_STREAM
     return Identification(
         mime=mime,
         puid=best["id"] if best else None,

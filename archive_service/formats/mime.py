@@ -51,6 +51,16 @@ _SAME: Final[Mapping[str, str]] = {
     "application/xhtml+xml": "text/html",
 }
 
+_OLE: Final = (
+    "application/msword",
+    "application/vnd.ms-",
+    "application/vnd.visio",
+    "application/x-mspublisher",
+    "application/x-msi",
+)
+"""What compound files are; libmagic and PRONOM look into them to different depth."""
+_OOXML: Final = "application/vnd.openxmlformats-officedocument."
+
 _GENERAL: Final[Mapping[str, tuple[str, ...]]] = {
     "application/octet-stream": ("",),
     "application/zip": (
@@ -61,13 +71,13 @@ _GENERAL: Final[Mapping[str, tuple[str, ...]]] = {
         "application/java-archive",
         "application/msword",
     ),
-    "application/x-ole-storage": (
-        "application/msword",
-        "application/vnd.ms-",
-        "application/vnd.visio",
-        "application/x-msi",
-    ),
-    "application/cdfv2": ("application/msword", "application/vnd.ms-", "application/vnd.visio", "application/x-msi"),
+    "application/x-ole-storage": _OLE,
+    "application/cdfv2": _OLE,
+    "application/vnd.ms-office": _OLE,
+    # libmagic does not tell documents from their templates and macro-enabled kinds
+    f"{_OOXML}wordprocessingml.document": (f"{_OOXML}wordprocessingml.", "application/vnd.ms-word."),
+    f"{_OOXML}spreadsheetml.sheet": (f"{_OOXML}spreadsheetml.", "application/vnd.ms-excel."),
+    f"{_OOXML}presentationml.presentation": (f"{_OOXML}presentationml.", "application/vnd.ms-powerpoint."),
     "application/encrypted": ("application/msword", "application/vnd."),
     "application/xml": ("image/svg", "application/", "text/html"),
     "text/plain": (
@@ -87,6 +97,20 @@ _GENERAL: Final[Mapping[str, tuple[str, ...]]] = {
     "video/quicktime": ("video/mp4", "audio/mp4"),
     "video/mpeg": ("video/mp2t", "video/x-mpeg", "video/mp1s", "video/mp2p", "audio/mpeg"),
 }
+
+
+_MISNAMED: Final[Mapping[str, str]] = {
+    "DOCX Strict OOXML": f"{_OOXML}wordprocessingml.document",
+    "XLSX Strict OOXML": f"{_OOXML}spreadsheetml.sheet",
+    "PPTX Strict OOXML": f"{_OOXML}presentationml.presentation",
+}
+"""Formats, by the start of their name, whose media type in PRONOM is that of another: fmt/1828 names Word's."""
+
+
+def pronom_mimes(name: str, listed: str) -> tuple[str, ...]:
+    """Returns the media types of a PRONOM match from its format name and its comma-separated list."""
+    known = next((mime for start, mime in _MISNAMED.items() if name.startswith(start)), None)
+    return (known,) if known else tuple(part.strip() for part in listed.split(",") if part.strip())
 
 
 def canonical(mime: str) -> str:

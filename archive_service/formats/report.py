@@ -59,6 +59,13 @@ class Notes:
         """Adds FORMAT_BROKEN."""
         self.find("FORMAT_BROKEN", reason=shorten(reason))
 
+    def tell_contents(self, macros: list[str], embedded: list[str]) -> None:
+        """Adds FORMAT_MACROS and FORMAT_EMBEDDED_FILES for what was found by these names."""
+        if macros:
+            self.find("FORMAT_MACROS", where=named(macros))
+        if embedded:
+            self.find("FORMAT_EMBEDDED_FILES", count=len(embedded), where=named(embedded))
+
     def unchecked(self, what: str, reason: str) -> None:
         """Says that a check was wanted and could not run: shown to the approver, never silence."""
         self.not_checked.append(f"{what}: {reason}")

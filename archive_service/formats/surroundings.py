@@ -33,7 +33,7 @@ def look_around(path: Path, mime: str, notes: Notes) -> None:
         return
     with path.open("rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as content:
         head = content[:HEAD_BYTES]
-        package = mime == "application/zip" or mime.startswith(_OFFICE) or mime.endswith("+zip")
+        package = head.startswith((_ZIP_LOCAL, _ZIP_END)) or mime == "application/zip" or mime.startswith(_OFFICE)
         if mime == "application/pdf":
             _before_pdf(head, notes)
         elif _PDF_HEADER.search(head) and mime != "application/zip":
