@@ -29,7 +29,7 @@ from archive_service.ids import derived_id
 from archive_service.packaging.verify import Outcome, verify_aip
 from archive_service.preservation.check_renewals import RenewedEvidence, check_renewal, renewal_key
 from archive_service.preservation.log_trust import ROTATION_EVENT, LogTrust
-from archive_service.storage.port import Store, StoredObject, store_key
+from archive_service.storage.port import LockEnforcement, Store, StoredObject, store_key
 
 _KINDS: Final = ("segments", "evidence", "checkpoints", "seals")
 _LINE_MAX: Final = 256 * 1024 * 1024
@@ -93,6 +93,8 @@ class _Log:
     destroyed: set[str] = field(default_factory=set)
     renditions: dict[str, tuple[str, int]] = field(default_factory=dict)
     """Digest and size of renditions by key."""
+    set_aside: set[tuple[str, str]] = field(default_factory=set)
+    """Location and key of damaged bytes that a repair put aside."""
     renewals: list[dict[str, Any]] = field(default_factory=list)
     """Details of the events that tell of a renewal."""
     renewed: RenewedEvidence = field(default_factory=RenewedEvidence)
@@ -140,6 +142,8 @@ def check_store(
     _absent(log, present, found)
     for key, (digest, size) in (log.copies | log.renditions).items():
         _guarded(found, key, lambda key=key, digest=digest, size=size: _plain_object(store, key, digest, size, found))  # type: ignore[misc]
+    _set_aside(store, listed, log, found)
+    _locks(store, listed, found)
     _strays(listed, len(ordinals), log, found)
     return found
 
@@ -264,6 +268,8 @@ def _event(value: dict[str, Any], line: bytes, origin: str, log: _Log) -> None: 
         log.renewals.append(detail)
     if event["type"] == ROTATION_EVENT:
         log.rotations.append(detail)
+    if event["subject_kind"] == "incident" and detail.get("quarantine_key"):
+        log.set_aside.add((detail["location"], detail["quarantine_key"]))
     if event["type"] in {"record.destroyed", "record.handed-over"}:
         log.destroyed.add(event["subject_id"])
 
@@ -364,6 +370,37 @@ def _absent(log: _Log, present: Iterator[str] | set[str], found: StoreCheck) -> 
 def _plain_object(store: Store, key: str, digest: str, size: int, found: StoreCheck) -> None:
     if (hashlib.sha256(content := _content(store, key, found)).hexdigest(), len(content)) != (digest, size):
         found.fail(key, "differs from what the log says of it")
+
+
+def _set_aside(store: Store, listed: dict[str, StoredObject], log: _Log, found: StoreCheck) -> None:
+    """Damaged bytes that were put aside are kept under their own digest: `quarantine/<incident>/<sha256>/<name>`."""
+    for location, key in sorted(log.set_aside):
+        if location == store.name and key not in listed:
+            found.fail(key, "is missing: damaged bytes that a repair put aside")
+    for key in sorted(key for key in listed if key.startswith("quarantine/")):
+        _guarded(found, key, lambda key=key: _as_named(store, key, found))  # type: ignore[misc]
+
+
+def _as_named(store: Store, key: str, found: StoreCheck) -> None:
+    _, _incident, digest, _name = key.split("/")
+    state = hashlib.sha256()
+    with store.open(store_key(key)) as source:
+        for chunk in chunks(source):
+            found.bytes_read += len(chunk)
+            state.update(chunk)
+    if state.hexdigest() != digest:
+        found.fail(key, "differs from the digest in its name")
+
+
+def _locks(store: Store, listed: dict[str, StoredObject], found: StoreCheck) -> None:
+    """Locks that this service keeps in files are read; a server's own are the server's business."""
+    if store.capabilities.lock_enforcement is LockEnforcement.SERVICE:
+        for key in sorted(listed):
+            _guarded(found, key, lambda key=key: _lock_is_read(store, key))  # type: ignore[misc]
+
+
+def _lock_is_read(store: Store, key: str) -> None:
+    store.lock(store_key(key))
 
 
 def _strays(listed: dict[str, StoredObject], seals: int, log: _Log, found: StoreCheck) -> None:

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
@@ -46,7 +46,7 @@ def units(listed: Iterable[StoredObject], most: int) -> Iterator[list[StoredObje
         yield unit
 
 
-def read_units(work: Callable[[Store, Unit], _T], store: Store, wanted: Iterable[Unit]) -> Iterator[tuple[Unit, _T]]:
+def read_units(work: Callable[[Store, Unit], _T], store: Store, wanted: Iterable[Unit]) -> Generator[tuple[Unit, _T]]:
     """Yields each unit with what `work` made of it, in order.
 
     Args:

@@ -4,16 +4,11 @@ Nothing is taken on trust: seals by their signatures, events by the signed roots
 it was cut off; the service may run meanwhile, because only storage is read. What could not be rebuilt stands in the report.
 """
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
-from itertools import islice
-from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import func, select, text
@@ -22,24 +17,21 @@ from sqlalchemy.orm import Session
 from archive_service import clock, migrations
 from archive_service.audit import append_event, software
 from archive_service.db import Database
-from archive_service.digests import RunningDigest, chunks
-from archive_service.errors import ConfigurationInvalid, Conflict, PackageInvalid
+from archive_service.errors import ConfigurationInvalid, Conflict
 from archive_service.evidence.checkpoint import NoteKey
 from archive_service.models import Aip, Event, EventType, LogSeal, Rebuild, Record
-from archive_service.packaging.aip_reader import AipMetadata, metadata_of
-from archive_service.packaging.package_view import zip_view
-from archive_service.packaging.verify import Outcome, verify_aip
-from archive_service.packaging.zip_reader import read_index
 from archive_service.preservation.log_objects import AIP_EVENTS
 from archive_service.preservation.log_storage import seal_ordinals
 from archive_service.preservation.log_trust import LogTrust
+from archive_service.preservation.package_reading import StoredAip, read_packages
+from archive_service.preservation.reading_processes import read_units, units
 from archive_service.preservation.rebuild_log import resumed_trust, take_in_rows, take_in_seal
-from archive_service.preservation.rebuild_rows import StoredAip, add_rows, stored_event
+from archive_service.preservation.rebuild_rows import add_rows, package_problem, sealed_of
 from archive_service.preservation.statehash import state_hash
 from archive_service.storage.port import Store, StoredObject, StoreKey
 
 BATCH: Final = 50
-"""AIPs taken in together."""
+"""AIPs read by one process and taken in together, at most."""
 PROBLEMS_KEPT: Final = 1000
 _AGENT: Final = software("rebuild")
 
@@ -107,6 +99,7 @@ def rebuild(
         ConfigurationInvalid: no key is given.
         LogObjectInvalid, CheckpointInvalid: the log at the location is damaged or not of this archive; use another location.
         StoreUnavailable: the location does not answer; run again to go on.
+        ReadingEnded: a process that read packages ended by itself; run again to go on.
     """
     if not keys:
         raise ConfigurationInvalid("a rebuild needs the log's public key (keys/log.vkey of the data folder, or --key)")
@@ -177,13 +170,10 @@ def _aips(database: Database, store: Store, run_id: UUID, report: RebuildReport,
         after = StoreKey(row.last_key) if row.last_key else None
         report.aips = row.objects_done
         report.unsealed, report.damaged = list(row.report["unsealed"]), list(row.report["damaged"])
-    listed = store.list("aip/", start_after=after)
-    with ThreadPoolExecutor(
-        max_workers=os.cpu_count()
-    ) as readers:  # hashing lets go of the interpreter's lock: a core for each
-        while batch := list(islice(listed, BATCH)):
-            found = list(readers.map(partial(_read, store), batch))
-            _take_in(database, store, run_id, list(zip(batch, found, strict=True)), report)
+    wanted = units(store.list("aip/", start_after=after), BATCH)
+    with closing(read_units(read_packages, store, wanted)) as found:
+        for unit, aips in found:
+            _take_in(database, store, run_id, list(zip(unit, aips, strict=True)), report)
             progress("aips", report.aips)
 
 
@@ -194,80 +184,24 @@ def _take_in(
     found: list[tuple[StoredObject, StoredAip | str]],
     report: RebuildReport,
 ) -> None:
-    """Writes the rows of a batch, read before without a transaction, in one."""
+    """Writes the rows of packages, read before without a transaction, in one."""
     report.bytes_read += sum(item.size_bytes for item, _ in found)
     with database.write() as session:
+        sealed = sealed_of(session, [aip for _, aip in found if isinstance(aip, StoredAip)])
+        sound = []
         for item, aip in found:
-            if isinstance(aip, str):
-                report.damaged.append(f"{item.key}: {aip}")
+            problem = aip if isinstance(aip, str) else package_problem(store, aip, sealed.get(aip.objid))
+            if isinstance(aip, str) or problem:
+                report.damaged.append(f"{item.key}: {problem}")
                 continue
-            stored = stored_event(session, aip.metadata)
-            if stored is not None and stored.detail["sha256"] != aip.sha256:
-                report.damaged.append(f"{item.key}: its digest is not the sealed one")
-                continue
-            if stored is None:
-                problem = _unsound(store, aip)
-                if problem:
-                    report.damaged.append(f"{item.key}: {problem}")
-                    continue
+            if aip.objid not in sealed:
                 report.unsealed.append(item.key)
-            add_rows(session, aip, stored)
-            report.aips += 1
+            sound.append(aip)
+        add_rows(session, sound, sealed)
+        report.aips += len(sound)
         row = session.get_one(Rebuild, run_id)
         row.last_key, row.objects_done = found[-1][0].key, report.aips
         row.report = {"unsealed": report.unsealed[:PROBLEMS_KEPT], "damaged": report.damaged[:PROBLEMS_KEPT]}
-
-
-def _read(store: Store, item: StoredObject) -> StoredAip | str:
-    """Reads one object once for its digest and again for its metadata; returns what is wrong with it as a text."""
-    with _seekable(store, item) as archive:
-        running = RunningDigest()
-        for chunk in chunks(archive):
-            running.update(chunk)
-        archive.seek(0)
-        try:
-            metadata = _metadata(archive)
-        except PackageInvalid as exc:
-            return exc.message
-    return StoredAip(
-        key=item.key,
-        version_id=item.version_id,
-        sha256=running.digest().hex,
-        size_bytes=running.size_bytes,
-        metadata=metadata,
-        location=store.name,
-        read_at=clock.now(),
-    )
-
-
-def _metadata(archive: BinaryIO) -> AipMetadata:
-    index = read_index(archive)
-    if index.findings:
-        raise PackageInvalid("not a sound ZIP archive", findings=list(index.findings))
-    return metadata_of(zip_view(archive, index), index)
-
-
-def _seekable(store: Store, item: StoredObject) -> BinaryIO:
-    source = store.open(item.key, version_id=item.version_id)
-    if source.seekable():
-        return source
-    target: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-    with source:
-        target.writelines(chunks(source))
-    target.seek(0)
-    return target
-
-
-def _unsound(store: Store, aip: StoredAip) -> str:
-    """Verifies an AIP that no sealed event vouches for from its own bytes; returns what is wrong."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "aip.zip"
-        with store.open(StoreKey(aip.key), version_id=aip.version_id) as source, path.open("wb") as target:
-            for chunk in chunks(source):
-                target.write(chunk)
-        verified = verify_aip(path)
-    failed = [check.name for check in verified.checks if check.outcome is Outcome.FAILED]
-    return f"verification failed: {', '.join(failed)}" if failed else ""
 
 
 # ------------------------------------------------------------------ end

@@ -1,22 +1,25 @@
-"""The rows of one stored AIP, from the AIP itself and the sealed events about it: what `transfer.store` wrote, written again."""
+"""The rows of stored AIPs, from the AIPs themselves and the sealed events about them: what `transfer.store` wrote, written again.
 
-from collections.abc import Mapping
+Many packages at once: what is known of them already is asked for together, and each table gets its rows in one call, without row objects.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Any, Final
+from datetime import datetime
+from itertools import islice
+from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from archive_service.findings import Severity
-from archive_service.followup import enqueue
-from archive_service.ids import derived_id, new_id, record_id
-from archive_service.ingest.submissions import PushedDossier, describe, read_dossier
+from archive_service.followup import enqueue_each
+from archive_service.ids import new_id
 from archive_service.models import (
     TRANSITIONS,
     Aip,
     AipCopy,
+    Base,
     Component,
     Decision,
     Event,
@@ -30,285 +33,285 @@ from archive_service.models import (
     Submission,
     SubmissionFinding,
 )
-from archive_service.packaging.aip_reader import AipMetadata
-from archive_service.rules import retention
-from archive_service.textfold import index_terms
+from archive_service.preservation.package_reading import StoredAip, unsound
+from archive_service.storage.port import Store
+from archive_service.transfer.stored_rows import kept_for
 
 STORED_EVENTS: Final = (EventType.RECORD_ACCESSIONED, EventType.RECORD_VERSION_ADDED)
 _RECORD_STATES: Final[Mapping[EventType, State]] = {
     event: to for (_, to), event in TRANSITIONS.items() if event.value.startswith("record.")
 }
+_RECORD: Final = cast("Table", Record.__table__)
+_CHANGE_RECORD: Final = update(_RECORD).where(_RECORD.c.id == bindparam("b_id"))
+_CHANGE_SUBMISSION: Final = update(cast("Table", Submission.__table__)).where(Submission.id == bindparam("b_id"))
+_ROWS_AT_ONCE: Final = 1000
+"""Rows given to the database in one call: what is held for it does not grow with the number of files."""
+_Values = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredAip:
-    """One AIP object as found at the location."""
+class Sealed:
+    """What the sealed log says of an AIP."""
 
-    key: str
-    version_id: str | None
+    at: datetime
+    """When it was stored."""
     sha256: str
-    size_bytes: int
-    metadata: AipMetadata
-    location: str
-    read_at: datetime
+    copies: Sequence[Mapping[str, str]]
+    """Location and digest of each copy it was stored with."""
 
 
-def stored_event(session: Session, metadata: AipMetadata) -> Event | None:
-    """Returns the sealed event that says this AIP was stored; None when it happened after the last seal."""
-    record = record_id(metadata.dossier.archiving_agency, metadata.dossier.dossier_code)
-    query = select(Event).where(
-        Event.subject_kind == "record", Event.subject_id == str(record), Event.type.in_(STORED_EVENTS)
+def sealed_of(session: Session, found: Iterable[StoredAip]) -> dict[str, Sealed]:
+    """Returns by OBJID what sealed events say of AIPs; those stored after the last seal are not in it."""
+    records = {str(aip.record_id) for aip in found}
+    query = select(Event.at, Event.detail).where(
+        Event.subject_kind == "record", Event.subject_id.in_(records), Event.type.in_(STORED_EVENTS)
     )
-    return next((event for event in session.scalars(query) if event.detail.get("aip") == metadata.objid), None)
-
-
-def add_rows(session: Session, found: StoredAip, stored: Event | None) -> None:
-    """Adds every row of one AIP; the caller has compared its digest with `stored`. An AIP that is there already is left."""
-    aip_id = derived_id("aip", found.metadata.objid)
-    if session.get(Aip, aip_id) is not None:
-        return
-    pushed = read_dossier(found.metadata.dossier_json)
-    stored_at = stored.at if stored is not None else found.metadata.at
-    submission = _submission(session, found, pushed, stored_at)
-    record = _record(session, found, submission, stored_at)
-    submission.record_id = record.id
-    session.add(
-        Aip(
-            id=aip_id,
-            record_id=record.id,
-            submission_id=submission.id,
-            version=found.metadata.version,
-            objid=found.metadata.objid,
-            store_key=found.key,
-            sha256=found.sha256,
-            size_bytes=found.size_bytes,
-            csip_version=str(found.metadata.csip_version),
-            packaged_at=submission.decided_at or found.metadata.at,
-        )
-    )
-    session.flush()
-    _components(session, found, submission.id, aip_id)
-    _checks(session, found.metadata, submission.id)
-    _copies(session, found, stored, aip_id)
-    _retention(session, record, found.metadata, stored_at)
-    _terms(session, record, found.metadata)
-    # What the documents say is read again from them: it is derived, and not in the state hash.
-    enqueue(session, JobKind.EXTRACT_TEXT, aip_id, at=found.read_at)
-
-
-def _submission(session: Session, found: StoredAip, pushed: PushedDossier, stored_at: datetime) -> Submission:
-    intake = found.metadata.intake
-    severities = [finding["severity"] for finding in found.metadata.findings]
-    submission = Submission(
-        id=UUID(intake["submission_id"]),
-        state=State.STORED,
-        form=intake["form"],
-        source_system=intake["source_system"],
-        sent_at=_time(intake["sent_at"]),
-        opened_at=_time(intake["received_at"]) or stored_at,
-        completed_at=_time(intake["completed_at"]),
-        checked_at=_time(intake["checked_at"]),
-        decided_at=found.metadata.at,
-        stored_at=stored_at,
-        error_count=severities.count(Severity.ERROR.value),
-        warning_count=severities.count(Severity.WARNING.value),
-        retention=dict(found.metadata.retention),
-    )
-    describe(submission, pushed)
-    submission.received_count = submission.component_count
-    submission.policies = intake["policies"]
-    submission = session.merge(submission)  # a restored database may hold it as still on its way
-    session.flush()
-    _decision(session, submission)
-    return submission
-
-
-def _decision(session: Session, submission: Submission) -> None:
-    query = select(Event).where(
-        Event.subject_kind == "submission",
-        Event.subject_id == str(submission.id),
-        Event.type == EventType.SUBMISSION_APPROVED,
-    )
-    event = session.scalars(query).one_or_none()
-    if event is None:
-        return
-    batch = event.detail.get("batch_id")
-    submission.decided_at = event.at
-    session.add(
-        Decision(
-            submission_id=submission.id,
-            kind="approve",
-            reason=event.detail["reason"],
-            agent_id=event.agent_id,
-            agent_name=event.agent_name,
-            decided_at=event.at,
-            batch_id=UUID(batch) if batch else None,
-        )
-    )
-
-
-def _record(session: Session, found: StoredAip, submission: Submission, stored_at: datetime) -> Record:
-    dossier, version = found.metadata.dossier, found.metadata.version
-    key = record_id(dossier.archiving_agency, dossier.dossier_code)
-    record = session.get(Record, key)
-    if record is None:
-        record = Record(
-            id=key,
-            state=record_state(session, key),
-            dossier_code=dossier.dossier_code,
-            archive_file_code=f"{found.metadata.archive_code}.{dossier.dossier_code}",
-            archiving_agency=dossier.archiving_agency,
-            stored_at=stored_at,
-            current_version=0,
-            size_bytes=0,
-            component_count=0,
-            retention_kind="UNMATCHED",
-        )
-        session.add(record)
-    if version > record.current_version:
-        for name in ("settling_agency", "receiving_agency", "procedure_code", "procedure_name", "field", "title"):
-            setattr(record, name, getattr(submission, name))
-        record.applicant_name = dossier.applicant.name
-        record.outcome, record.access_mode = dossier.outcome.value, dossier.access_mode
-        record.closed_at, record.current_version = dossier.closed_at, version
-    record.stored_at = min(record.stored_at, stored_at)
-    record.component_count += submission.component_count
-    record.size_bytes += submission.size_bytes
-    session.flush()
-    return record
-
-
-def record_state(session: Session, key: UUID) -> State:
-    """Returns the state a record's events lead to."""
-    query = select(Event.type).where(
-        Event.subject_kind == "record", Event.subject_id == str(key), Event.type.in_(list(_RECORD_STATES))
-    )
-    last = session.scalars(query.order_by(Event.seq.desc()).limit(1)).one_or_none()
-    return State.STORED if last is None else _RECORD_STATES[last]
-
-
-def _components(session: Session, found: StoredAip, submission_id: UUID, aip_id: UUID) -> None:
-    files = {file.component_id: file for file in found.metadata.files}
-    entries = {entry.component_id: entry for entry in found.metadata.entries if entry.component_id is not None}
-    rows = []
-    for ordinal, component in enumerate(found.metadata.dossier.components, start=1):
-        file, entry = files[component.id], entries[component.id]
-        rows.append(
-            {
-                "submission_id": submission_id,
-                "ordinal": ordinal,
-                "component_id": component.id,
-                "path": component.path,
-                "role": component.role.value,
-                "origin": component.origin.value,
-                "title": component.title,
-                "declared_sha256": component.sha256.lower(),
-                "declared_size_bytes": component.size_bytes,
-                "mime": file.mime,
-                "puid": file.puid,
-                "format_name": file.format_name,
-                "format_version": file.format_version,
-                "aip_id": aip_id,
-                "entry_path": entry.path,
-                "entry_offset": entry.offset,
-            }
-        )
-    session.execute(insert(Component), rows)
-
-
-def _checks(session: Session, metadata: AipMetadata, submission_id: UUID) -> None:
-    findings = [
-        {
-            "submission_id": submission_id,
-            "ordinal": ordinal,
-            "code": finding["code"],
-            "severity": Severity(finding["severity"]),
-            "location": finding["location"],
-            "params": finding["params"],
-        }
-        for ordinal, finding in enumerate(metadata.findings, start=1)
-    ]
-    verdicts = [
-        _verdict(submission_id, component_id, ordinal, report)
-        for component_id, reports in metadata.signature_reports.items()
-        for ordinal, report in enumerate(reports, start=1)
-    ]
-    for table, rows in ((SubmissionFinding, findings), (SignatureVerdict, verdicts)):
-        if rows:
-            session.execute(insert(table), rows)
-
-
-def _verdict(submission_id: UUID, component_id: str, ordinal: int, report: Mapping[str, Any]) -> dict[str, Any]:
-    signer = report["signer"]
     return {
-        "submission_id": submission_id,
-        "component_id": component_id,
-        "ordinal": ordinal,
-        "kind": report["kind"],
-        "indication": report["indication"],
-        "sub_indication": report["sub_indication"],
-        "level": report["level"],
-        "signer": signer[:500] if signer else None,
-        "signing_time": _time(report["signing_time"]),
-        "report": dict(report),
+        row.detail["aip"]: Sealed(at=row.at, sha256=row.detail["sha256"], copies=row.detail["copies"])
+        for row in session.connection().execute(query.order_by(Event.seq.desc()))
     }
 
 
-def _copies(session: Session, found: StoredAip, stored: Event | None, aip_id: UUID) -> None:
+def package_problem(store: Store, aip: StoredAip, sealed: Sealed | None) -> str:
+    """Returns why an AIP is not to be taken in; an empty text when its digest was sealed, or it proves right by itself.
+
+    Raises:
+        StoredObjectMissing: it is not there any more.
+        StoreUnavailable: the location does not answer.
+    """
+    if sealed is None:
+        return unsound(store, aip)
+    return "" if sealed.sha256 == aip.sha256 else "its digest is not the sealed one"
+
+
+def record_states(session: Session, records: Iterable[UUID]) -> dict[UUID, State]:
+    """Returns the state that each record's events lead to; those without such an event are STORED."""
+    states = dict.fromkeys(records, State.STORED)
+    query = select(Event.subject_id, Event.type).where(
+        Event.subject_kind == "record",
+        Event.subject_id.in_([str(record) for record in states]),
+        Event.type.in_(list(_RECORD_STATES)),
+    )
+    for row in session.connection().execute(query.order_by(Event.seq)):
+        states[UUID(row.subject_id)] = _RECORD_STATES[row.type]
+    return states
+
+
+def add_rows(session: Session, found: Iterable[StoredAip], sealed: Mapping[str, Sealed]) -> None:
+    """Adds every row of AIPs; the caller has compared their digests with `sealed`. Those that are there already are left."""
+    connection = session.connection()
+    each = {aip.id: aip for aip in found}
+    known = set(connection.execute(select(Aip.id).where(Aip.id.in_(each))).scalars())
+    fresh = [aip for key, aip in each.items() if key not in known]
+    if not fresh:
+        return
+    approvals = _approvals(connection, fresh)
+    _submissions(connection, fresh, sealed, approvals)
+    held = _held(connection, fresh)
+    _records(session, fresh, sealed, held)
+    _terms(connection, fresh, held)
+    _add(connection, Aip, (_aip(aip, approvals) for aip in fresh))
+    _add(connection, AipCopy, (row for aip in fresh for row in _copies(aip, sealed.get(aip.objid))))
+    _add(connection, Component, ({**_of(aip), "aip_id": aip.id, **row} for aip in fresh for row in aip.components))
+    _add(connection, SubmissionFinding, ({**_of(aip), **row} for aip in fresh for row in aip.findings))
+    _add(connection, SignatureVerdict, ({**_of(aip), **row} for aip in fresh for row in aip.verdicts))
+    _add(connection, RetentionAssignment, (_assignment(aip, sealed) for aip in fresh))
+    # What the documents say is read again from them: it is derived, and not in the state hash.
+    enqueue_each(session, JobKind.EXTRACT_TEXT, (aip.id for aip in fresh), at=fresh[0].read_at)
+
+
+def _add(connection: Connection, model: type[Base], rows: Iterable[_Values]) -> None:
+    left = iter(rows)
+    statement = insert(cast("Table", model.__table__)).inline()
+    while some := list(islice(left, _ROWS_AT_ONCE)):
+        connection.execute(statement, some)
+
+
+def _of(aip: StoredAip) -> _Values:
+    return {"submission_id": aip.submission_id}
+
+
+def _stored_at(aip: StoredAip, sealed: Mapping[str, Sealed]) -> datetime:
+    return sealed[aip.objid].at if aip.objid in sealed else aip.at
+
+
+# ------------------------------------------------------------------ submission
+
+
+def _approvals(connection: Connection, fresh: Sequence[StoredAip]) -> dict[UUID, _Values]:
+    """Returns the decision on each submission, as its event tells it."""
+    query = select(Event.subject_id, Event.at, Event.agent_id, Event.agent_name, Event.detail).where(
+        Event.subject_kind == "submission",
+        Event.subject_id.in_([str(aip.submission_id) for aip in fresh]),
+        Event.type == EventType.SUBMISSION_APPROVED,
+    )
+    found = {}
+    for event in connection.execute(query):
+        batch = event.detail.get("batch_id")
+        found[UUID(event.subject_id)] = {
+            "submission_id": UUID(event.subject_id),
+            "kind": "approve",
+            "reason": event.detail["reason"],
+            "agent_id": event.agent_id,
+            "agent_name": event.agent_name,
+            "decided_at": event.at,
+            "batch_id": UUID(batch) if batch else None,
+        }
+    return found
+
+
+def _decided_at(aip: StoredAip, approvals: Mapping[UUID, _Values]) -> datetime:
+    approval = approvals.get(aip.submission_id)
+    decided_at: datetime = aip.at if approval is None else approval["decided_at"]
+    return decided_at
+
+
+def _submissions(
+    connection: Connection,
+    fresh: Sequence[StoredAip],
+    sealed: Mapping[str, Sealed],
+    approvals: Mapping[UUID, _Values],
+) -> None:
+    """Adds the submissions with their decisions; a restored database may hold one as still on its way."""
+    ids = [aip.submission_id for aip in fresh]
+    known = set(connection.execute(select(Submission.id).where(Submission.id.in_(ids))).scalars())
+    rows = {aip.submission_id: _submission(aip, _stored_at(aip, sealed), approvals) for aip in fresh}
+    _add(connection, Submission, [{"id": key, **row} for key, row in rows.items() if key not in known])
+    if known:
+        connection.execute(_CHANGE_SUBMISSION, [{"b_id": key, **rows[key]} for key in known])
+    _add(connection, Decision, [{"id": new_id(), **approvals[key]} for key in ids if key in approvals])
+
+
+def _submission(aip: StoredAip, stored_at: datetime, approvals: Mapping[UUID, _Values]) -> _Values:
+    return {
+        **aip.submission,
+        "state": State.STORED,
+        "opened_at": aip.submission["opened_at"] or stored_at,
+        "decided_at": _decided_at(aip, approvals),
+        "stored_at": stored_at,
+        "record_id": aip.record_id,
+    }
+
+
+# ------------------------------------------------------------------ record
+
+
+def _held(connection: Connection, fresh: Sequence[StoredAip]) -> dict[UUID, _Values]:
+    """Returns the records that are there already, with their first version."""
+    ids = {aip.record_id for aip in fresh}
+    first = dict(
+        connection.execute(
+            select(Aip.record_id, func.min(Aip.version)).where(Aip.record_id.in_(ids)).group_by(Aip.record_id)
+        )
+        .tuples()
+        .all()
+    )
+    rows = connection.execute(select(_RECORD).where(_RECORD.c.id.in_(first))).mappings()
+    return {row["id"]: {**row, _FIRST: first[row["id"]]} for row in rows}
+
+
+_FIRST: Final = "first_version"
+"""Beside the columns of a record: its lowest version taken in so far, which gave it its codes."""
+
+
+def _records(
+    session: Session, fresh: Sequence[StoredAip], sealed: Mapping[str, Sealed], held: Mapping[UUID, _Values]
+) -> None:
+    states = record_states(session, {aip.record_id for aip in fresh} - held.keys())
+    rows = dict(held)
+    for aip in fresh:
+        row = rows.get(aip.record_id)
+        if row is None:
+            row = {"id": aip.record_id, "state": states[aip.record_id]}
+        rows[aip.record_id] = _with_version(row, aip, _stored_at(aip, sealed))
+    plain = [{name: value for name, value in row.items() if name != _FIRST} for row in rows.values()]
+    connection = session.connection()
+    _add(connection, Record, [row for row in plain if row["id"] not in held])
+    changed = [{"b_id": row.pop("id"), **row} for row in plain if row["id"] in held]
+    if changed:
+        connection.execute(_CHANGE_RECORD, changed)
+
+
+def _with_version(row: _Values, aip: StoredAip, stored_at: datetime) -> _Values:
+    """Returns a record's columns with one version more: the first gives the codes, the newest describes it, the longest keeps it."""
+    counts = {"component_count": len(aip.components), "size_bytes": aip.submission["size_bytes"]}
+    retention = {"retention_kind": aip.retention_kind, "retention_due_on": aip.retention_due_on}
+    if "stored_at" not in row:
+        return row | {**aip.coded, **aip.described, **counts, **retention, "stored_at": stored_at, _FIRST: aip.version}
+    changed: _Values = {name: row[name] + count for name, count in counts.items()}
+    changed["stored_at"] = min(row["stored_at"], stored_at)
+    if aip.version < row[_FIRST]:
+        changed |= {**aip.coded, _FIRST: aip.version}
+    if aip.version > row["current_version"]:
+        changed |= aip.described
+    if kept_for(aip.retention_kind, aip.retention_due_on) > kept_for(row["retention_kind"], row["retention_due_on"]):
+        changed |= retention
+    return row | changed
+
+
+def _terms(connection: Connection, fresh: Sequence[StoredAip], held: Iterable[UUID]) -> None:
+    known = {
+        (row.record_id, row.term)
+        for row in connection.execute(
+            select(RecordTerm.record_id, RecordTerm.term).where(RecordTerm.record_id.in_(list(held)))
+        )
+    }
+    wanted = dict.fromkeys((aip.record_id, term) for aip in fresh for term in aip.terms)
+    _add(
+        connection,
+        RecordTerm,
+        [{"record_id": record, "term": term} for record, term in wanted if (record, term) not in known],
+    )
+
+
+def _assignment(aip: StoredAip, sealed: Mapping[str, Sealed]) -> _Values:
+    return {
+        "record_id": aip.record_id,
+        "ordinal": aip.version,
+        "kind": aip.retention_kind,
+        "due_on": aip.retention_due_on,
+        "assigned_at": _stored_at(aip, sealed),
+        "assignment": aip.assignment,
+    }
+
+
+# ------------------------------------------------------------------ package
+
+
+def _aip(aip: StoredAip, approvals: Mapping[UUID, _Values]) -> _Values:
+    return {
+        "id": aip.id,
+        "record_id": aip.record_id,
+        "submission_id": aip.submission_id,
+        "version": aip.version,
+        "objid": aip.objid,
+        "store_key": aip.key,
+        "sha256": aip.sha256,
+        "size_bytes": aip.size_bytes,
+        "csip_version": aip.csip_version,
+        "packaged_at": _decided_at(aip, approvals),
+    }
+
+
+def _copies(aip: StoredAip, sealed: Sealed | None) -> Iterable[_Values]:
     """The copy that was read is INTACT; the others are known from the event only and say so until fixity has read them."""
-    session.add(
-        AipCopy(
-            id=new_id(),
-            aip_id=aip_id,
-            location=found.location,
-            version_id=found.version_id,
-            read_back_sha256=found.sha256,
-            verified_at=found.read_at,
-            state="INTACT",
-        )
-    )
-    for copy in stored.detail["copies"] if stored is not None else ():
-        if copy["location"] != found.location and stored is not None:
-            session.add(
-                AipCopy(
-                    id=new_id(),
-                    aip_id=aip_id,
-                    location=copy["location"],
-                    read_back_sha256=copy["read_back_sha256"],
-                    verified_at=stored.at,
-                    state="UNREAD",
-                )
-            )
-
-
-def _retention(session: Session, record: Record, metadata: AipMetadata, at: datetime) -> None:
-    assignment = retention.from_json(metadata.retention)
-    session.add(
-        RetentionAssignment(
-            record_id=record.id,
-            ordinal=metadata.version,
-            kind=assignment.kind.value,
-            due_on=assignment.due_on,
-            assigned_at=at,
-            assignment=dict(metadata.retention),
-        )
-    )
-    session.flush()
-    rows = session.execute(
-        select(RetentionAssignment.kind, RetentionAssignment.due_on).where(RetentionAssignment.record_id == record.id)
-    )
-    weight = {"PERMANENT": 2, "UNMATCHED": 1, "YEARS": 0}  # the longest wins (R062), unmatched is kept (R064)
-    longest = max(rows, key=lambda row: (weight[row.kind], row.due_on or date.max))
-    record.retention_kind, record.retention_due_on = longest.kind, longest.due_on
-
-
-def _terms(session: Session, record: Record, metadata: AipMetadata) -> None:
-    known = set(session.scalars(select(RecordTerm.term).where(RecordTerm.record_id == record.id)))
-    terms = index_terms(metadata.dossier.dossier_code, metadata.dossier.title, metadata.dossier.applicant.name)
-    fresh = [{"term": term, "record_id": record.id} for term in terms if term not in known]
-    if fresh:
-        session.execute(insert(RecordTerm), fresh)
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+    same = {"aip_id": aip.id, "version_id": None}
+    yield {
+        "id": new_id(),
+        **same,
+        "location": aip.location,
+        "version_id": aip.version_id,
+        "read_back_sha256": aip.sha256,
+        "verified_at": aip.read_at,
+        "state": "INTACT",
+    }
+    for copy in sealed.copies if sealed is not None else ():
+        if sealed is not None and copy["location"] != aip.location:
+            yield {
+                "id": new_id(),
+                **same,
+                "location": copy["location"],
+                "read_back_sha256": copy["read_back_sha256"],
+                "verified_at": sealed.at,
+                "state": "UNREAD",
+            }

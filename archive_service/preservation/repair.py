@@ -200,9 +200,9 @@ def _repair(service: Service, stored: _Stored, item: _Found, good: _Found) -> No
 
 
 def _put_aside(service: Service, store: Store, stored: _Stored, item: _Found, incident: Incident) -> None:
-    """Keeps the damaged bytes under a key of the incident: they may be all that is left of an investigation."""
-    key = store_key(f"quarantine/{incident.id}/{stored.key.rsplit('/', 1)[-1]}")
+    """Keeps the damaged bytes under a key of the incident and their digest: they may be all that is left of an investigation."""
     digest, size_bytes = _digest_now(store, stored, item)
+    key = store_key(f"quarantine/{incident.id}/{digest}/{stored.key.rsplit('/', 1)[-1]}")
     with store.open(stored.key, version_id=item.copy.version_id) as damaged:
         kept = store.put(key, damaged, expected=sha256(digest), size_bytes=size_bytes)
     answer = read_back(store, key, expected=sha256(digest), size_bytes=size_bytes, version_id=kept.version_id)

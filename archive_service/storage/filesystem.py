@@ -11,7 +11,7 @@ record ids do not share one folder. `@` cannot stand in a key, so the mapping is
 back from the path.
 
 The file system gives no object lock: retention and holds are kept by this module's `delete`
-(`LockEnforcement.SERVICE`). An unreadable lock file counts as locked.
+(`LockEnforcement.SERVICE`). An unreadable lock file, or one that does not have the digest it states, counts as locked.
 """
 
 import errno
@@ -26,11 +26,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from uuid import UUID
 
 from archive_service import clock
-from archive_service.digests import Digest
+from archive_service.digests import Digest, canonical_json, digest_bytes
 from archive_service.errors import (
     Conflict,
     Retained,
@@ -318,20 +318,15 @@ class FilesystemStore:
                 content = _content_if_any(self._lock_path(key))
             if content is None:
                 return _NO_LOCK
-            raw = json.loads(content)
-            until = raw["retain_until"]
-            return ObjectLock(
-                retain_until=None if until is None else clock.require_aware(datetime.fromisoformat(until)),
-                legal_hold=bool(raw["legal_hold"]),
-            )
-        except (ValueError, KeyError, TypeError) as exc:
+            return _lock_in(content, key)
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise Retained(f"the lock file of {key} at {self._name} is unreadable, which counts as locked") from exc
 
     def _write_lock(self, key: StoreKey, lock: ObjectLock) -> None:
         until = None if lock.retain_until is None else lock.retain_until.isoformat()
         content = {"key": key, "legal_hold": lock.legal_hold, "retain_until": until}
         with durable.DurableFile(self._lock_path(key), replace=True, root=self._locks) as writing:
-            writing.file.write(json.dumps(content, indent=1).encode())
+            writing.file.write(_lock_file(content))
             writing.commit()
 
     # -- errors
@@ -399,6 +394,31 @@ def _fanned_out(key: StoreKey) -> str:
             parts.append(FAN_OUT_MARK + part[:FAN_OUT_CHARACTERS])
         parts.append(part)
     return "/".join(parts)
+
+
+def _lock_in(content: bytes, key: str) -> ObjectLock:
+    """Returns what a lock file says.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is not what was written for this key.
+    """
+    raw = json.loads(content)
+    stated, until = raw.pop("sha256"), raw["retain_until"]
+    if raw["key"] != key or stated != _digest_of_lock(raw) or _lock_file(raw) != content:
+        raise ValueError("it is another key's, or its digest is another")
+    return ObjectLock(
+        retain_until=None if until is None else clock.require_aware(datetime.fromisoformat(until)),
+        legal_hold=bool(raw["legal_hold"]),
+    )
+
+
+def _lock_file(content: dict[str, Any]) -> bytes:
+    """Returns the bytes of a lock file: readable JSON with a digest of itself, so that a changed byte never shortens a lock unseen."""
+    return json.dumps({**content, "sha256": _digest_of_lock(content)}, indent=1).encode()
+
+
+def _digest_of_lock(content: dict[str, Any]) -> str:
+    return digest_bytes(canonical_json(content)).hex
 
 
 def _content_if_any(path: Path) -> bytes | None:

@@ -187,7 +187,7 @@ def test_a_lock_ends_by_the_clock_and_not_before(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"legal_hold": false}', '{"legal_hold": false, "retain_until": "soon"}']
+    "text", ["", "{", "[]", "3", '"x"', '{"legal_hold": false}', '{"legal_hold": false, "retain_until": "soon"}']
 )
 def test_an_unreadable_lock_counts_as_locked(store: FilesystemStore, tmp_path: Path, text: str) -> None:
     put(store, key := fresh_key(), content(), retain_until=clock.now())
@@ -197,6 +197,31 @@ def test_an_unreadable_lock_counts_as_locked(store: FilesystemStore, tmp_path: P
     with pytest.raises(Retained, match="unreadable"):
         store.set_legal_hold(key, False)
     assert check(store, key, content()).outcome is ReadBackOutcome.INTACT
+
+
+def test_one_changed_byte_of_a_lock_counts_as_locked(store: FilesystemStore, tmp_path: Path) -> None:
+    put(store, key := fresh_key(), content(), retain_until=clock.now())
+    path = _only_file(tmp_path / "kho-1" / "locks")
+    good = path.read_bytes()
+    for place in range(len(good)):
+        harmed = bytearray(good)
+        harmed[place] ^= 1 << place % 8
+        path.write_bytes(harmed)
+        with pytest.raises(Retained):
+            store.lock(key)
+    path.write_bytes(good)
+    assert not store.lock(key).legal_hold
+
+
+def test_the_lock_of_another_object_counts_as_locked(store: FilesystemStore, tmp_path: Path) -> None:
+    put(store, key := fresh_key(), content(), retain_until=clock.now())
+    mine = _only_file(tmp_path / "kho-1" / "locks")
+    put(store, other := fresh_key(), content(), retain_until=clock.now())
+    (others,) = (path for path in (tmp_path / "kho-1" / "locks").rglob("*@lock") if path != mine)
+    mine.write_bytes(others.read_bytes())
+    assert not store.lock(other).legal_hold
+    with pytest.raises(Retained):
+        store.delete(key, version_id=None, disposition=DISPOSITION)
 
 
 def test_locks_of_different_time_zones_compare_as_moments(store: FilesystemStore) -> None:

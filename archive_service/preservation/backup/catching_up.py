@@ -7,22 +7,19 @@ after the backup and not stored must be sent again.
 """
 
 import json
-import tempfile
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, BinaryIO, Final
 from uuid import UUID
 
 from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.orm import Session
 
-from archive_service import clock
 from archive_service.db import Database
-from archive_service.digests import RunningDigest, chunks, digest_bytes
-from archive_service.errors import ArchiveError, PackageInvalid
+from archive_service.digests import digest_bytes
+from archive_service.errors import ArchiveError
 from archive_service.evidence import merkle
 from archive_service.evidence.checkpoint import NoteKey, parse_checkpoint
 from archive_service.evidence.ers_asn1 import parse_evidence_record
@@ -41,10 +38,6 @@ from archive_service.models import (
     SubmissionFinding,
 )
 from archive_service.models.states import IN_FLIGHT
-from archive_service.packaging.aip_reader import AipMetadata, metadata_of
-from archive_service.packaging.package_view import zip_view
-from archive_service.packaging.verify import Outcome, verify_aip
-from archive_service.packaging.zip_reader import read_index
 from archive_service.preservation.log_objects import (
     FIRST_PREVIOUS,
     MAX_LINE_BYTES,
@@ -53,10 +46,11 @@ from archive_service.preservation.log_objects import (
     read_line,
 )
 from archive_service.preservation.log_storage import LogForked, read_seal_note, seal_ordinals
+from archive_service.preservation.package_reading import read_package
 from archive_service.preservation.rebuild_log import fetched, segment_file, take_in_rows
-from archive_service.preservation.rebuild_rows import StoredAip, add_rows, record_state, stored_event
+from archive_service.preservation.rebuild_rows import add_rows, package_problem, record_states, sealed_of
 from archive_service.service import Service
-from archive_service.storage.port import Store, StoredObject, StoreKey
+from archive_service.storage.port import Store, StoredObject
 
 NAMED_MAX: Final = 1000
 
@@ -222,59 +216,19 @@ def _take_in_aips(service: Service, name: str, store: Store, found: CaughtUp) ->
 
 
 def _take_in_aip(service: Service, store: Store, item: StoredObject, found: CaughtUp) -> None:
-    with tempfile.TemporaryDirectory(dir=service.settings.data_dir) as folder:
-        path = Path(folder) / "aip.zip"
-        aip, problem = _read(store, item, path)
-        if aip is None:
+    aip = read_package(store, item)
+    if isinstance(aip, str):
+        found.problems.append(f"{store.name}: {item.key}: {aip}")
+        return
+    with service.database.write() as session:
+        sealed = sealed_of(session, [aip])
+        problem = package_problem(store, aip, sealed.get(aip.objid))
+        if problem:
             found.problems.append(f"{store.name}: {item.key}: {problem}")
             return
-        with service.database.write() as session:
-            stored = stored_event(session, aip.metadata)
-            problem = _unsound(path) if stored is None else ""
-            if stored is not None and stored.detail["sha256"] != aip.sha256:
-                problem = "its digest is not the sealed one"
-            if problem:
-                found.problems.append(f"{store.name}: {item.key}: {problem}")
-                return
-            _make_room(session, UUID(aip.metadata.intake["submission_id"]))
-            add_rows(session, aip, stored)
+        _make_room(session, aip.submission_id)
+        add_rows(session, [aip], sealed)
     found.aips.append(str(item.key))
-
-
-def _read(store: Store, item: StoredObject, path: Path) -> tuple[StoredAip | None, str]:
-    running = RunningDigest()
-    with store.open(StoreKey(item.key), version_id=item.version_id) as source, path.open("wb") as target:
-        for chunk in chunks(source):
-            running.update(chunk)
-            target.write(chunk)
-    try:
-        with path.open("rb") as archive:
-            metadata = _metadata(archive)
-    except PackageInvalid as exc:
-        return None, exc.message
-    aip = StoredAip(
-        key=item.key,
-        version_id=item.version_id,
-        sha256=running.digest().hex,
-        size_bytes=running.size_bytes,
-        metadata=metadata,
-        location=store.name,
-        read_at=clock.now(),
-    )
-    return aip, ""
-
-
-def _metadata(archive: BinaryIO) -> AipMetadata:
-    index = read_index(archive)
-    if index.findings:
-        raise PackageInvalid("not a sound ZIP archive", findings=list(index.findings))
-    return metadata_of(zip_view(archive, index), index)
-
-
-def _unsound(path: Path) -> str:
-    """Verifies an AIP that no sealed event vouches for from its own bytes; returns what is wrong."""
-    failed = [check.name for check in verify_aip(path).checks if check.outcome is Outcome.FAILED]
-    return f"verification failed: {', '.join(failed)}" if failed else ""
 
 
 def _make_room(session: Session, submission_id: UUID) -> None:
@@ -294,10 +248,10 @@ def _make_room(session: Session, submission_id: UUID) -> None:
 def _compare_with_events(database: Database, first_seq: int, found: CaughtUp) -> None:
     """Brings records to the state their events lead to, and names submissions of which only events are left."""
     with database.write() as session:
-        for record in _records_touched(session, first_seq):
-            state = record_state(session, record.id)
-            if record.state is not state:
-                record.state = state
+        touched = {record.id: record for record in _records_touched(session, first_seq)}
+        for key, state in record_states(session, touched).items():
+            if touched[key].state is not state:
+                touched[key].state = state
         for event in session.scalars(_submission_events(first_seq), execution_options={"yield_per": NAMED_MAX}):
             submission = session.get(Submission, UUID(event.subject_id))
             name = str(event.detail.get("dossier_code") or event.subject_id)
