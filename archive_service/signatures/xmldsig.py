@@ -39,6 +39,9 @@ MAX_TRANSFORMS: Final = 8
 MAX_DEPTH: Final = 200
 """Nesting depth; canonicalisation recurses."""
 
+MAX_CANDIDATES: Final = 10
+"""Certificates of one signature whose key is tried."""
+
 ENVELOPED: Final = f"{DS}enveloped-signature"
 BASE64: Final = f"{DS}base64"
 XPATH: Final = "http://www.w3.org/TR/1999/REC-xpath-19991116"
@@ -46,6 +49,11 @@ XPATH_FILTER2: Final = "http://www.w3.org/2002/06/xmldsig-filter2"
 _NOT_SIGNATURE: Final = re.compile(r"not\(ancestor-or-self::(?P<prefix>[A-Za-z_][\w.-]*):Signature\)")
 _LESS_SIGNATURES: Final = re.compile(r"/descendant(-or-self)?::(?P<prefix>[A-Za-z_][\w.-]*):Signature")
 """The XPath transforms in wide use: they remove every signature, so that several people can sign one document."""
+_NAMED_CERTIFICATES: Final = tuple(
+    "ds:Object/xades:QualifyingProperties/xades:SignedProperties/xades:SignedSignatureProperties"
+    f"/xades:{name}/xades:Cert/xades:CertDigest"
+    for name in ("SigningCertificateV2", "SigningCertificate")
+)
 _XML_NAMESPACE: Final = "http://www.w3.org/XML/1998/namespace"
 ID_ATTRIBUTES: Final = ("Id", "ID", "id", f"{{{_XML_NAMESPACE}}}id")
 
@@ -101,15 +109,7 @@ def parse(path: Path) -> etree._ElementTree:
     """
     if path.stat().st_size > MAX_XML_BYTES:
         raise XmlSignatureUnreadableError(f"XML larger than {MAX_XML_BYTES} bytes")
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=False,
-        dtd_validation=False,
-    )
-    tree = etree.parse(path, parser)
+    tree = etree.parse(path, _parser())
     declared = tree.docinfo.internalDTD
     if declared is not None and any(True for _ in declared.iterentities()):
         raise XmlSignatureUnreadableError("the document type declaration defines entities")
@@ -118,6 +118,17 @@ def parse(path: Path) -> etree._ElementTree:
     if any(True for _ in tree.getroot().iter(etree.Entity)):
         raise XmlSignatureUnreadableError("the document refers to entities")
     return tree
+
+
+def _parser() -> etree.XMLParser:
+    return etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=False,
+        dtd_validation=False,
+    )
 
 
 def _has_defaults(declared: etree.DTD) -> bool:
@@ -145,11 +156,10 @@ def verify(signature: Element, siblings: Mapping[str, Path]) -> XmlSignature:
     if not references or len(references) > MAX_REFERENCES:
         raise XmlSignatureUnreadableError(f"{len(references)} references")
     certificates = tuple(_certificates(signature))
-    certificate = _signing_certificate(signature, certificates)
     method = _attribute(_only(signed_info, "ds:SignatureMethod"), "Algorithm")
     value = _base64(_only(signature, "ds:SignatureValue").text)
     octets = canonical(signed_info, _only(signed_info, "ds:CanonicalizationMethod"))
-    valid = _signature_valid(method, value, octets, certificate) if certificate is not None else None
+    valid, certificate = _signer(_candidates(signature, certificates), method, value, octets)
     resolved = tuple(_reference(reference, signature, siblings) for reference in references)
     return XmlSignature(
         references=resolved,
@@ -216,26 +226,48 @@ def _certificates(signature: Element) -> Iterator[bytes]:
         yield der
 
 
-def _signing_certificate(signature: Element, certificates: tuple[bytes, ...]) -> x509.Certificate | None:
-    """Returns the certificate the signature names: by the XAdES digest, else the one that issued none of the others."""
-    wanted = {
-        (_attribute(_only(named, "ds:DigestMethod"), "Algorithm"), _base64(named.findtext("ds:DigestValue", None, NS)))
-        for named in signature.iterfind(".//xades:SignedSignatureProperties//xades:CertDigest", NS)
-    }
-    for der in certificates:
-        if any(hashlib.new(_digest_name(uri), der).digest() == value for uri, value in wanted):
-            return parse_certificate(der)
-    if wanted:
-        return None
-    issuers = {parse_certificate(der).issuer.hashable for der in certificates if not _self_issued(der)}
-    leaves = [der for der in certificates if parse_certificate(der).subject.hashable not in issuers]
-    chosen = leaves or list(certificates)
-    return parse_certificate(chosen[0]) if chosen else None
+def _signer(
+    candidates: list[x509.Certificate], method: str, value: bytes, octets: bytes
+) -> tuple[bool | None, x509.Certificate | None]:
+    """Returns whether the value holds, and the signer: the first candidate it holds for, else the likeliest one; None without any."""
+    if not candidates:
+        return None, None
+    unsuitable: XmlSignatureUnreadableError | None = None
+    judged = 0
+    for certificate in candidates[:MAX_CANDIDATES]:
+        try:
+            if _signature_valid(method, value, octets, certificate):
+                return True, certificate
+            judged += 1
+        except XmlSignatureUnreadableError as exc:
+            unsuitable = unsuitable or exc
+    if unsuitable is not None and not judged:
+        raise unsuitable
+    return False, candidates[0]
 
 
-def _self_issued(der: bytes) -> bool:
-    certificate = parse_certificate(der)
-    return bool(certificate.subject.hashable == certificate.issuer.hashable)
+def _candidates(signature: Element, certificates: tuple[bytes, ...]) -> list[x509.Certificate]:
+    """Returns the certificates that may be the signer's, likeliest first.
+
+    Those a XAdES signature names by digest, in its order (the signer's comes first, its authorities may follow), and no other;
+    without names all there are, first those that issued none of the others: makers list them in any order.
+    """
+    named = [
+        (
+            _attribute(_only(digest, "ds:DigestMethod"), "Algorithm"),
+            _base64(digest.findtext("ds:DigestValue", None, NS)),
+        )
+        for path in _NAMED_CERTIFICATES
+        for digest in signature.iterfind(path, NS)
+    ]
+    if named:
+        found = [
+            der for uri, value in named for der in certificates if hashlib.new(_digest_name(uri), der).digest() == value
+        ]
+        return [parse_certificate(der) for der in dict.fromkeys(found)]
+    parsed = [parse_certificate(der) for der in dict.fromkeys(certificates)]
+    issuers = {c.issuer.hashable for c in parsed if c.subject.hashable != c.issuer.hashable}
+    return sorted(parsed, key=lambda certificate: certificate.subject.hashable in issuers)
 
 
 def _digest_name(uri: str) -> str:
@@ -339,10 +371,12 @@ def _transform(
 
     Where they end in a node-set it is made octets by `method`, Canonical XML 1.0 when there is none.
     """
-    node = target
+    node, reread = target, False
     for position, transform in enumerate(transforms):
         algorithm = _attribute(transform, "Algorithm")
         if algorithm == ENVELOPED:
+            if reread:
+                raise XmlSignatureUnreadableError("an enveloped-signature transform after a canonicalisation")
             node = _without(node, [signature])
         elif algorithm in {XPATH, XPATH_FILTER2}:
             _require_signature_filter(transform, algorithm)
@@ -354,7 +388,8 @@ def _transform(
         elif position == len(transforms) - 1:
             return canonical(node, transform, document=scope.document, comments=scope.comments)
         else:
-            _canonicalization(algorithm)  # an inner canonicalisation changes nothing that the last one does not
+            octets = canonical(node, transform, document=scope.document, comments=scope.comments)
+            node, scope, reread = etree.fromstring(octets, _parser()), _Scope(document=True, comments=True), True
     return canonical(node, method, document=scope.document, comments=scope.comments)
 
 
@@ -438,22 +473,31 @@ def canonical(node: Element, method: Element | None, *, document: bool = False, 
         prefixes = (listed.get("PrefixList") or "").split() if listed is not None else None
     exclusive = "exc-c14n" in algorithm.value
     borrowed = {} if exclusive or document else _inherited(node, later="xml-c14n11" in algorithm.value)
-    tail, node.tail = node.tail, None
+    apex = node.getroottree() if document else _standing_alone(node, borrowed)
+    return bytes(
+        etree.tostring(
+            apex,
+            method="c14n",
+            exclusive=exclusive,
+            with_comments=comments and "WithComments" in algorithm.value,
+            inclusive_ns_prefixes=prefixes if exclusive else None,
+        )
+    )
+
+
+def _standing_alone(node: Element, borrowed: dict[str, str]) -> etree._ElementTree:
+    """Returns an element as a document of its own, with the namespaces in scope and the `borrowed` attributes.
+
+    Canonicalised where it stands, its descendants would be given an empty default namespace that nobody wrote wherever
+    the default namespace comes from further up: libxml2 does not see declarations on the stand-in that lxml makes for the element.
+    """
     node.attrib.update(borrowed)
     try:
-        return bytes(
-            etree.tostring(
-                node.getroottree() if document else node,
-                method="c14n",
-                exclusive=exclusive,
-                with_comments=comments and "WithComments" in algorithm.value,
-                inclusive_ns_prefixes=prefixes if exclusive else None,
-            )
-        )
+        written = etree.tostring(node, encoding="utf-8", with_tail=False)
     finally:
-        node.tail = tail
         for name in borrowed:
             del node.attrib[name]
+    return etree.ElementTree(etree.fromstring(written, _parser()))
 
 
 def _inherited(node: Element, *, later: bool) -> dict[str, str]:
@@ -521,7 +565,7 @@ def _checker(method: SignatureMethod, key: object) -> Callable[[bytes, bytes], N
         digest = _HASHES[(method.name.removesuffix("_RSA_MGF1") if probabilistic else name)]()
         scheme: padding.AsymmetricPadding = padding.PKCS1v15()
         if probabilistic:
-            scheme = padding.PSS(mgf=padding.MGF1(digest), salt_length=digest.digest_size)
+            scheme = padding.PSS(mgf=padding.MGF1(digest), salt_length=padding.PSS.AUTO)
         return lambda value, octets: key.verify(value, octets, scheme, digest)
     if family == "ECDSA" and isinstance(key, ec.EllipticCurvePublicKey):
         digest = _HASHES[name]()
@@ -530,8 +574,9 @@ def _checker(method: SignatureMethod, key: object) -> Callable[[bytes, bytes], N
 
 
 def _der_signature(value: bytes, key: ec.EllipticCurvePublicKey) -> bytes:
-    """Returns the DER form of an XMLDSig ECDSA value, which is r and s side by side (RFC 4050)."""
+    """Returns the DER form of an XMLDSig ECDSA value, which is r and s side by side (RFC 4050); some makers write DER themselves."""
     size = (key.key_size + 7) // 8
     if len(value) != 2 * size:
-        raise InvalidSignature
+        utils.decode_dss_signature(value)
+        return value
     return utils.encode_dss_signature(int.from_bytes(value[:size]), int.from_bytes(value[size:]))

@@ -3,6 +3,7 @@
 # pyHanko, signxml and lxml leave much untyped that these tests call
 # mypy: disable-error-code="no-untyped-call,attr-defined,arg-type,union-attr"
 
+import hashlib
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 from asn1crypto import tsp
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 from lxml import etree
 from signxml import CanonicalizationMethod, SignatureMethod, XMLSigner, methods
 from signxml.xades import XAdESSigner
@@ -66,8 +69,6 @@ def test_xades_has_a_level_and_a_claimed_time(tmp_path: Path, world: World) -> N
 def _stamped(world: World, at: datetime) -> bytes:
     signed = sign(world.plain, parsed(), xades=True)
     value = signed.find(f".//{{{DS}}}SignatureValue")
-    import hashlib
-
     imprint = tsp.MessageImprint(
         {"hash_algorithm": {"algorithm": "sha256"}, "hashed_message": hashlib.sha256(canonical(value, None)).digest()}
     )
@@ -159,8 +160,6 @@ def test_second_enveloped_signature_is_explained(tmp_path: Path, world: World) -
 
 
 def test_detached_over_a_sibling(tmp_path: Path, world: World) -> None:
-    import hashlib
-
     content = b"bytes of a result file" * 100
     document = etree.fromstring(
         f"""<Signature xmlns="{DS}"><SignedInfo>
@@ -171,9 +170,6 @@ def test_detached_over_a_sibling(tmp_path: Path, world: World) -> None:
 <SignatureValue/><KeyInfo><X509Data><X509Certificate>{b64encode(world.plain.der).decode()}</X509Certificate>
 </X509Data></KeyInfo></Signature>"""
     )
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec, utils
-
     info = document.find("ds:SignedInfo", NS)
     octets = canonical(info, info.find("ds:CanonicalizationMethod", NS))
     r, s = utils.decode_dss_signature(world.plain.key.sign(octets, ec.ECDSA(hashes.SHA256())))
@@ -222,8 +218,6 @@ def test_unknown_signer_is_indeterminate(tmp_path: Path, world: World) -> None:
 
 def _with_manifest(world: World, content: bytes) -> bytes:
     """A signature over a ds:Manifest that names a file."""
-    import hashlib
-
     manifest = f"""<Manifest xmlns="{DS}" Id="ds"><Reference URI="ketqua.pdf">
 <DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"/>
 <DigestValue>{b64encode(hashlib.sha256(content).digest()).decode()}</DigestValue></Reference></Manifest>"""
@@ -261,3 +255,99 @@ def test_xpath_that_takes_away_other_things_is_refused(tmp_path: Path, world: Wo
     etree.SubElement(transform, f"{{{DS}}}XPath", nsmap={"x": "urn:evil"}).text = expression
     [report] = check(tmp_path, dump(signed), world, mime=XML).reports
     assert report.indication is not Indication.TOTAL_PASSED
+
+
+# ------------------------------------------------------------------ what other makers write
+
+INCLUSIVE = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
+EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#"
+SHA256 = "http://www.w3.org/2001/04/xmlenc#sha256"
+
+
+def _value(party: Party, octets: str, *, der: bool = False) -> str:
+    made = party.key.sign(octets.encode(), ec.ECDSA(hashes.SHA256()))
+    r, s = utils.decode_dss_signature(made)
+    return b64encode(made if der else r.to_bytes(32) + s.to_bytes(32)).decode()
+
+
+def _digest(octets: str) -> str:
+    return b64encode(hashlib.sha256(octets.encode()).digest()).decode()
+
+
+def handmade(
+    party: Party,
+    *,
+    certificates: list[Party] | None = None,
+    canonicalization: str = INCLUSIVE,
+    transforms: tuple[str, ...] = (),
+    signed: str = '<NoiDung xmlns="urn:tthc" Id="data"><Dong><Chu>Cap phep</Chu></Dong></NoiDung>',
+    der: bool = False,
+) -> bytes:
+    """A signature whose canonical octets are written here by hand, so that no canonicaliser is compared with itself.
+
+    Its own default namespace differs from the document's, as most makers write it.
+    """
+    steps = "".join(f'<Transform Algorithm="{algorithm}"></Transform>' for algorithm in transforms)
+    info = (
+        f'<CanonicalizationMethod Algorithm="{canonicalization}"></CanonicalizationMethod>'
+        '<SignatureMethod Algorithm="http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256"></SignatureMethod>'
+        f'<Reference URI="#data">{f"<Transforms>{steps}</Transforms>" if steps else ""}'
+        f'<DigestMethod Algorithm="{SHA256}"></DigestMethod><DigestValue>{_digest(signed)}</DigestValue></Reference>'
+    )
+    value = _value(party, f'<SignedInfo xmlns="{DS}">{info}</SignedInfo>', der=der)
+    listed = "".join(
+        f"<X509Certificate>{b64encode(one.der).decode()}</X509Certificate>" for one in certificates or [party]
+    )
+    return (
+        '<HoSo xmlns="urn:tthc"><NoiDung Id="data"><Dong><Chu>Cap phep</Chu></Dong></NoiDung>'
+        f'<Signature xmlns="{DS}"><SignedInfo>{info}</SignedInfo><SignatureValue>{value}</SignatureValue>'
+        f"<KeyInfo><X509Data>{listed}</X509Data></KeyInfo></Signature></HoSo>"
+    ).encode()
+
+
+@pytest.mark.parametrize("canonicalization", [INCLUSIVE, EXCLUSIVE, "http://www.w3.org/2006/12/xml-c14n11"])
+def test_default_namespaces_inside_each_other(tmp_path: Path, world: World, canonicalization: str) -> None:
+    """The default namespace of what is canonicalised is declared further up: it must not be taken back below."""
+    for transforms in ((), (canonicalization,)):
+        content = handmade(world.plain, canonicalization=canonicalization, transforms=transforms)
+        [report] = check(tmp_path, content, world, mime=XML).reports
+        assert report.indication is Indication.TOTAL_PASSED, report.as_text("en")
+
+
+def test_elliptic_value_in_der(tmp_path: Path, world: World) -> None:
+    [report] = check(tmp_path, handmade(world.plain, der=True), world, mime=XML).reports
+    assert report.indication is Indication.TOTAL_PASSED, report.as_text("en")
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_signer_is_the_certificate_that_fits(tmp_path: Path, world: World, position: int) -> None:
+    """Makers list certificates in any order, others of the signer's among them."""
+    listed = [world.issuing, world.make("Chung thu khac", world.issuing)]
+    listed.insert(position, world.plain)
+    [report] = check(tmp_path, handmade(world.plain, certificates=listed), world, mime=XML).reports
+    assert report.indication is Indication.TOTAL_PASSED, report.as_text("en")
+    assert report.signer == "Không nêu dịch vụ"
+
+
+def test_no_certificate_fits(tmp_path: Path, world: World) -> None:
+    others = [world.issuing, world.agency]
+    [report] = check(tmp_path, handmade(world.plain, certificates=others), world, mime=XML).reports
+    assert report.sub_indication is SubIndication.SIG_CRYPTO_FAILURE
+
+
+def test_canonicalisations_in_turn(tmp_path: Path, world: World) -> None:
+    """The first drops a namespace nobody uses, which the second can then not find."""
+    content = handmade(world.plain, transforms=(EXCLUSIVE, INCLUSIVE)).replace(
+        b'<HoSo xmlns="urn:tthc">', b'<HoSo xmlns="urn:tthc" xmlns:k="urn:khac">'
+    )
+    # the namespace belongs to the inclusive octets of what was signed
+    [unsigned] = check(tmp_path, content, world, mime=XML).reports
+    assert unsigned.sub_indication is SubIndication.SIG_CRYPTO_FAILURE
+    exclusive = handmade(world.plain, canonicalization=EXCLUSIVE, transforms=(EXCLUSIVE, INCLUSIVE)).replace(
+        b'<HoSo xmlns="urn:tthc">', b'<HoSo xmlns="urn:tthc" xmlns:k="urn:khac">'
+    )
+    [report] = check(tmp_path, exclusive, world, mime=XML).reports
+    assert report.indication is Indication.TOTAL_PASSED, report.as_text("en")
+    enveloped = handmade(world.plain, transforms=(EXCLUSIVE, f"{DS}enveloped-signature"))
+    [refused] = check(tmp_path, enveloped, world, mime=XML).reports
+    assert refused.indication is Indication.INDETERMINATE
