@@ -34,6 +34,7 @@ from archive_service.storage.port import LockEnforcement, Store, StoredObject, s
 _KINDS: Final = ("segments", "evidence", "checkpoints", "seals")
 _LINE_MAX: Final = 256 * 1024 * 1024
 _KNOWN_PREFIXES: Final = ("aip/", "log/", "copies/", "quarantine/", "renditions/")
+_SET_ASIDE_PARTS: Final = 4
 _COPY_EVENT: Final = "copy.issued"
 _STORED_EVENTS: Final = ("record.accessioned", "record.version-added")
 
@@ -382,7 +383,11 @@ def _set_aside(store: Store, listed: dict[str, StoredObject], log: _Log, found: 
 
 
 def _as_named(store: Store, key: str, found: StoreCheck) -> None:
-    _, _incident, digest, _name = key.split("/")
+    parts = key.split("/")
+    if len(parts) != _SET_ASIDE_PARTS:
+        found.undecided(key, "has no digest in its name: put aside by an earlier version, or by nobody")
+        return
+    digest = parts[2]
     state = hashlib.sha256()
     with store.open(store_key(key)) as source:
         for chunk in chunks(source):

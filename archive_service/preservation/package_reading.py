@@ -15,7 +15,7 @@ from archive_service import clock
 from archive_service.digests import RunningDigest, chunks
 from archive_service.dossier import content_digest
 from archive_service.dossier_columns import coded_columns, component_columns, record_columns, submission_columns
-from archive_service.errors import ConfigurationInvalid, PackageInvalid
+from archive_service.errors import ConfigurationInvalid, PackageInvalid, StoredObjectMissing
 from archive_service.findings import Severity
 from archive_service.ids import derived_id, record_id
 from archive_service.packaging.aip_reader import AipMetadata, metadata_of
@@ -23,11 +23,13 @@ from archive_service.packaging.package_view import zip_view
 from archive_service.packaging.verify import Outcome, verify_opened
 from archive_service.packaging.zip_reader import read_index
 from archive_service.rules import retention
+from archive_service.storage import durable
 from archive_service.storage.port import Store, StoredObject, StoreKey
 from archive_service.textfold import index_terms
 
 SIGNER_MAX_CHARACTERS: Final = 500
 """Room of the column."""
+_GONE: Final = "was listed, and is not there any more"
 Row = Mapping[str, Any]
 """Values by column."""
 
@@ -66,13 +68,19 @@ class StoredAip:
 
 
 def read_packages(store: Store, unit: Sequence[StoredObject]) -> list[StoredAip | str]:
-    """Returns for each object its AIP, or what is wrong with it.
+    """Returns for each object its AIP, or what is wrong with it; one that was removed since it was listed is wrong too.
 
     Raises:
-        StoredObjectMissing: an object is not there any more.
         StoreUnavailable: the location does not answer.
     """
-    return [read_package(store, item) for item in unit]
+    return [_read_if_there(store, item) for item in unit]
+
+
+def _read_if_there(store: Store, item: StoredObject) -> StoredAip | str:
+    try:
+        return read_package(store, item)
+    except StoredObjectMissing:
+        return _GONE
 
 
 def read_package(store: Store, item: StoredObject) -> StoredAip | str:
@@ -98,11 +106,13 @@ def unsound(store: Store, aip: StoredAip) -> str:
     """Verifies an AIP that no sealed event vouches for from its own bytes; returns what is wrong, else an empty text.
 
     Raises:
-        StoredObjectMissing: it is not there any more.
         StoreUnavailable: the location does not answer.
     """
-    with seekable(store, StoreKey(aip.key), aip.version_id) as archive:
-        report = verify_opened(aip.key, archive)
+    try:
+        with seekable(store, StoreKey(aip.key), aip.version_id) as archive:
+            report = verify_opened(aip.key, archive)
+    except StoredObjectMissing:
+        return _GONE
     failed = [check.name for check in report.checks if check.outcome is Outcome.FAILED]
     return f"verification failed: {', '.join(failed)}" if failed else ""
 
@@ -112,15 +122,15 @@ def seekable(store: Store, key: StoreKey, version_id: str | None = None) -> Bina
 
     Raises:
         StoredObjectMissing: it is not there.
-        StoreUnavailable: the location does not answer.
+        StoreUnavailable: the location does not answer, or there is no room for a copy.
     """
     source = store.open(key, version_id=version_id)
     if source.seekable():
         return source
-    target: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-    with source:
+    with durable.os_errors(f"copy into {tempfile.gettempdir()}", key), source:
+        target: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
         target.writelines(chunks(source))
-    target.seek(0)
+        target.seek(0)
     return target
 
 

@@ -71,13 +71,23 @@ def read_units(work: Callable[[Store, Unit], _T], store: Store, wanted: Iterable
     )
     try:
         for unit in chain(first, following):
-            waiting.append((unit, pool.submit(_in_process, work, unit)))
+            waiting.append((unit, _given(pool, work, unit)))
             if len(waiting) > processes * _UNITS_AHEAD:
                 yield _next(waiting)
         while waiting:
             yield _next(waiting)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _given(pool: ProcessPoolExecutor, work: Callable[[Store, Unit], _T], unit: Unit) -> Future[_T]:
+    """Gives a unit to the processes; the answer of units given to processes that have ended is that they have."""
+    try:
+        return pool.submit(_in_process, work, unit)
+    except BrokenProcessPool as exc:
+        broken: Future[_T] = Future()
+        broken.set_exception(exc)
+        return broken
 
 
 def _next(waiting: deque[tuple[Unit, Future[_T]]]) -> tuple[Unit, _T]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
@@ -33,6 +34,7 @@ from archive_service.storage.port import Store, StoredObject, StoreKey
 BATCH: Final = 50
 """AIPs read by one process and taken in together, at most."""
 PROBLEMS_KEPT: Final = 1000
+_KEYS_AT_ONCE: Final = 500
 _AGENT: Final = software("rebuild")
 
 Progress = Callable[[str, int], None]
@@ -95,7 +97,7 @@ def rebuild(
         progress: Told how far the work is.
 
     Raises:
-        Conflict: the database holds records that no rebuild of this location brought in.
+        Conflict: the database holds records that no rebuild of this location brought in, or another process rebuilds it now.
         ConfigurationInvalid: no key is given.
         LogObjectInvalid, CheckpointInvalid: the log at the location is damaged or not of this archive; use another location.
         StoreUnavailable: the location does not answer; run again to go on.
@@ -110,7 +112,7 @@ def rebuild(
     trust = _seals(database, store, keys, run_id, progress)
     with database.read() as session:
         report.seals = session.get_one(Rebuild, run_id).seals_done
-    _aips(database, store, run_id, report, progress)
+    _aips(_Run(id=run_id, database=database, store=store, report=report, progress=progress))
     for ordinal in range(1, report.seals + 1):
         with database.write() as session:
             take_in_rows(session, store, ordinal, trust.keys)
@@ -122,6 +124,8 @@ def rebuild(
 
 def _begin(database: Database, location: str, at: datetime) -> UUID:
     with database.write() as session:
+        if not database.is_sqlite:
+            session.execute(text("LOCK TABLE rebuild IN EXCLUSIVE MODE"))  # one of two beginners is first
         row = session.scalars(select(Rebuild).order_by(Rebuild.started_at.desc()).limit(1)).one_or_none()
         if row is not None and row.finished_at is None and (row.location == location or row.seals_done == 0):
             row.location = location
@@ -139,16 +143,16 @@ def _seals(database: Database, store: Store, keys: tuple[NoteKey, ...], run_id: 
     last = max(seal_ordinals(store), default=0)
     with database.read() as session:
         trust = resumed_trust(session, keys)
-    while True:
+        done = session.get_one(Rebuild, run_id).seals_done
+    for ordinal in range(done + 1, last + 1):
         with database.write() as session:
-            row = session.get_one(Rebuild, run_id)
-            if row.seals_done >= last:
-                _set_next_seq(session)
-                return trust
-            row.seals_done += 1
-            take_in_seal(session, store, row.seals_done, trust)
-            done = row.seals_done
-        progress("seals", done)
+            row = _locked(session, run_id, seals_done=ordinal - 1)
+            row.seals_done = ordinal
+            take_in_seal(session, store, ordinal, trust)
+        progress("seals", ordinal)
+    with database.write() as session:
+        _set_next_seq(session)
+    return trust
 
 
 def _set_next_seq(session: Session) -> None:
@@ -164,44 +168,83 @@ def _set_next_seq(session: Session) -> None:
 # ------------------------------------------------------------------ AIPs
 
 
-def _aips(database: Database, store: Store, run_id: UUID, report: RebuildReport, progress: Progress) -> None:
-    with database.read() as session:
-        row = session.get_one(Rebuild, run_id)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What the reading of packages works with."""
+
+    id: UUID
+    database: Database
+    store: Store
+    report: RebuildReport
+    progress: Progress
+
+
+def _aips(run: _Run) -> None:
+    report = run.report
+    with run.database.read() as session:
+        row = session.get_one(Rebuild, run.id)
         after = StoreKey(row.last_key) if row.last_key else None
         report.aips = row.objects_done
         report.unsealed, report.damaged = list(row.report["unsealed"]), list(row.report["damaged"])
-    wanted = units(store.list("aip/", start_after=after), BATCH)
-    with closing(read_units(read_packages, store, wanted)) as found:
+    _take_in_all(run, run.store.list("aip/", start_after=after), in_order=True)
+    if after is not None:  # while this was cut off, packages may have been stored where the listing had been already
+        _take_in_all(run, _not_there_yet(run), in_order=False)
+
+
+def _not_there_yet(run: _Run) -> Iterator[StoredObject]:
+    """Yields the packages of the location that are neither taken in nor named as damaged."""
+    left_out = {line.partition(": ")[0] for line in run.report.damaged}
+    listed = run.store.list("aip/")
+    while some := list(islice(listed, _KEYS_AT_ONCE)):
+        with run.database.read() as session:
+            known = set(session.scalars(select(Aip.store_key).where(Aip.store_key.in_([item.key for item in some]))))
+        yield from (item for item in some if item.key not in known | left_out)
+
+
+def _take_in_all(run: _Run, listed: Iterator[StoredObject], *, in_order: bool) -> None:
+    with closing(read_units(read_packages, run.store, units(listed, BATCH))) as found:
         for unit, aips in found:
-            _take_in(database, store, run_id, list(zip(unit, aips, strict=True)), report)
-            progress("aips", report.aips)
+            _take_in(run, list(zip(unit, aips, strict=True)), in_order=in_order)
+            run.progress("aips", run.report.aips)
 
 
-def _take_in(
-    database: Database,
-    store: Store,
-    run_id: UUID,
-    found: list[tuple[StoredObject, StoredAip | str]],
-    report: RebuildReport,
-) -> None:
-    """Writes the rows of packages, read before without a transaction, in one."""
+def _take_in(run: _Run, found: list[tuple[StoredObject, StoredAip | str]], *, in_order: bool) -> None:
+    """Writes the rows of packages, read and judged before without a transaction, in one."""
+    report = run.report
     report.bytes_read += sum(item.size_bytes for item, _ in found)
-    with database.write() as session:
+    with run.database.read() as session:
         sealed = sealed_of(session, [aip for _, aip in found if isinstance(aip, StoredAip)])
-        sound = []
-        for item, aip in found:
-            problem = aip if isinstance(aip, str) else package_problem(store, aip, sealed.get(aip.objid))
-            if isinstance(aip, str) or problem:
-                report.damaged.append(f"{item.key}: {problem}")
-                continue
-            if aip.objid not in sealed:
-                report.unsealed.append(item.key)
-            sound.append(aip)
+    sound, unsealed, damaged = [], [], []
+    for item, aip in found:
+        problem = aip if isinstance(aip, str) else package_problem(run.store, aip, sealed.get(aip.objid))
+        if isinstance(aip, str) or problem:
+            damaged.append(f"{item.key}: {problem}")
+            continue
+        if aip.objid not in sealed:
+            unsealed.append(item.key)
+        sound.append(aip)
+    with run.database.write() as session:
+        row = _locked(session, run.id, objects_done=report.aips)
         add_rows(session, sound, sealed)
         report.aips += len(sound)
-        row = session.get_one(Rebuild, run_id)
-        row.last_key, row.objects_done = found[-1][0].key, report.aips
+        report.unsealed += unsealed
+        report.damaged += damaged
+        row.objects_done = report.aips
+        if in_order:
+            row.last_key = found[-1][0].key
         row.report = {"unsealed": report.unsealed[:PROBLEMS_KEPT], "damaged": report.damaged[:PROBLEMS_KEPT]}
+
+
+def _locked(session: Session, run_id: UUID, **left: int) -> Rebuild:
+    """Returns the row of this run, locked, as this process left it.
+
+    Raises:
+        Conflict: another process has changed it.
+    """
+    row = session.get_one(Rebuild, run_id, with_for_update=True)
+    if row.finished_at is not None or any(getattr(row, name) != value for name, value in left.items()):
+        raise Conflict("another process is rebuilding this database")
+    return row
 
 
 # ------------------------------------------------------------------ end
@@ -213,7 +256,7 @@ def _finish(database: Database, run_id: UUID, report: RebuildReport, at: datetim
         report.last_seq = session.scalar(select(func.max(LogSeal.last_seq))) or 0
         report.state_hash = state_hash(session, up_to_seq=report.last_seq)
     with database.write() as session:
-        row = session.get_one(Rebuild, run_id)
+        row = _locked(session, run_id)
         row.finished_at, row.report = clock.unique_now(), report.as_json()
         append_event(
             session,

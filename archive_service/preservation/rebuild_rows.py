@@ -76,7 +76,6 @@ def package_problem(store: Store, aip: StoredAip, sealed: Sealed | None) -> str:
     """Returns why an AIP is not to be taken in; an empty text when its digest was sealed, or it proves right by itself.
 
     Raises:
-        StoredObjectMissing: it is not there any more.
         StoreUnavailable: the location does not answer.
     """
     if sealed is None:
@@ -199,13 +198,9 @@ def _submission(aip: StoredAip, stored_at: datetime, approvals: Mapping[UUID, _V
 def _held(connection: Connection, fresh: Sequence[StoredAip]) -> dict[UUID, _Values]:
     """Returns the records that are there already, with their first version."""
     ids = {aip.record_id for aip in fresh}
-    first = dict(
-        connection.execute(
-            select(Aip.record_id, func.min(Aip.version)).where(Aip.record_id.in_(ids)).group_by(Aip.record_id)
-        )
-        .tuples()
-        .all()
-    )
+    lowest = func.min(Aip.version).label(_FIRST)
+    query = select(Aip.record_id, lowest).where(Aip.record_id.in_(ids)).group_by(Aip.record_id)
+    first = {row["record_id"]: row[_FIRST] for row in connection.execute(query).mappings()}
     rows = connection.execute(select(_RECORD).where(_RECORD.c.id.in_(first))).mappings()
     return {row["id"]: {**row, _FIRST: first[row["id"]]} for row in rows}
 

@@ -62,6 +62,8 @@ FAN_OUT_CHARACTERS: Final = 3
 LOCK_SUFFIX: Final = "@lock"
 """Cannot be the end of a key either: the lock of one key is never in the way of another."""
 
+_LOCK_FIELDS: Final = {"key", "legal_hold", "retain_until"}
+
 _NOT_THERE: Final = {errno.ENOENT, errno.ENOTDIR}
 _NO_LOCK: Final = ObjectLock(retain_until=None, legal_hold=False)
 
@@ -403,8 +405,9 @@ def _lock_in(content: bytes, key: str) -> ObjectLock:
         ValueError, KeyError, TypeError, AttributeError: it is not what was written for this key.
     """
     raw = json.loads(content)
-    stated, until = raw.pop("sha256"), raw["retain_until"]
-    if raw["key"] != key or stated != _digest_of_lock(raw) or _lock_file(raw) != content:
+    stated, until = raw.pop("sha256", None), raw["retain_until"]
+    written = _lock_file(raw) if stated is not None else _lock_file_before(raw)
+    if raw.keys() != _LOCK_FIELDS or raw["key"] != key or content != written:
         raise ValueError("it is another key's, or its digest is another")
     return ObjectLock(
         retain_until=None if until is None else clock.require_aware(datetime.fromisoformat(until)),
@@ -415,6 +418,11 @@ def _lock_in(content: bytes, key: str) -> ObjectLock:
 def _lock_file(content: dict[str, Any]) -> bytes:
     """Returns the bytes of a lock file: readable JSON with a digest of itself, so that a changed byte never shortens a lock unseen."""
     return json.dumps({**content, "sha256": _digest_of_lock(content)}, indent=1).encode()
+
+
+def _lock_file_before(content: dict[str, Any]) -> bytes:
+    """Returns the bytes of a lock file as they were before it had a digest; the next change of the lock gives it one."""
+    return json.dumps(content, indent=1).encode()
 
 
 def _digest_of_lock(content: dict[str, Any]) -> str:

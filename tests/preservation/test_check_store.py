@@ -2,12 +2,15 @@
 
 import random
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from archive_service import clock
 from archive_service.db import Database
+from archive_service.digests import digest_bytes
 from archive_service.evidence.checkpoint import generate_signer
 from archive_service.models import RoleName
 from archive_service.packaging.verify import Outcome
@@ -16,6 +19,7 @@ from archive_service.preservation.log_keys import known_keys
 from archive_service.samples.small import minimal_dossier
 from archive_service.service import Service
 from archive_service.settings import Settings
+from archive_service.storage.port import store_key
 from tests.pipeline import Archive
 from tests.preservation.test_rebuild import a_life
 
@@ -87,6 +91,12 @@ def test_removed_and_strange_objects_are_reported(archive: Archive, dossiers: Pa
     assert [problem.key for problem in check(archive, "kho-1").problems if "quarantine/" in problem.key]
     aside.write_bytes(kept)
     assert check(archive, "kho-1").outcome is Outcome.PASSED
+    store = archive.service.stores["kho-1"]
+    before = store_key("quarantine/an-incident/put-aside-before-names-had-digests.zip")
+    store.put(before, BytesIO(kept), expected=digest_bytes(kept), size_bytes=len(kept))
+    found = check(archive, "kho-1").problems
+    assert [(problem.outcome, problem.key) for problem in found] == [(Outcome.INDETERMINATE, before)]
+    store.delete(before, version_id=None, disposition=uuid4())
     for path in objects(archive.service.settings):
         content = path.read_bytes()
         path.unlink()

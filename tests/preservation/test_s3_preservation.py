@@ -1,5 +1,6 @@
 """Preservation with a location in a real S3 server: locks, holds, comparison, repair under lock, moves, rebuild; the server is killed too."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -26,6 +27,7 @@ from archive_service.models import (
     StorageDrift,
 )
 from archive_service.preservation import moves
+from archive_service.preservation import rebuild as rebuilding
 from archive_service.preservation.fixity import FixityPlan, check_location
 from archive_service.preservation.locks import apply_locks, renew_locks
 from archive_service.preservation.log_keys import known_keys
@@ -386,16 +388,22 @@ def test_an_unlocked_bucket_is_emptied_of_every_version_and_marker(
         assert list(opened.service.stores["s3-1"].inventory("aip/")) == []
 
 
-def test_a_database_is_rebuilt_from_the_bucket(world: S3World, dossiers: Path, tmp_path: Path) -> None:
-    record_id = world.archive.archive(minimal_dossier(dossiers).folder)
+def test_a_database_is_rebuilt_from_the_bucket(
+    world: S3World, dossiers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read by processes of their own, each with a client of its own."""
+    for number in range(2):
+        record_id = world.archive.archive(minimal_dossier(dossiers, code=f"000.00.16.H56-250314-000{number}").folder)
     hold(world.archive, record_id)
+    monkeypatch.setattr(rebuilding, "BATCH", 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1})
     service = world.archive.service
     seal_log(service, at=clock.unique_now())
     target = Database(f"sqlite:///{tmp_path / 'rebuilt.db'}")
     try:
         keys = known_keys(service.settings)
         report = rebuild(service.stores["s3-1"], target, keys, at=clock.unique_now())
-        assert (report.complete, report.aips) == (True, 1)
+        assert (report.complete, report.aips) == (True, 2)
         with service.database.read() as present, target.read() as rebuilt:
             before = table_hashes(present, up_to_seq=report.last_seq)
             assert table_hashes(rebuilt, up_to_seq=report.last_seq) == before

@@ -1,6 +1,7 @@
 """The filesystem store: the contract, and what is its own: layout, locks in files, damage on the disk."""
 
 import errno
+import json
 import multiprocessing
 import os
 import stat
@@ -211,6 +212,22 @@ def test_one_changed_byte_of_a_lock_counts_as_locked(store: FilesystemStore, tmp
             store.lock(key)
     path.write_bytes(good)
     assert not store.lock(key).legal_hold
+
+
+def test_a_lock_written_before_locks_had_a_digest_still_holds_and_gets_one(
+    store: FilesystemStore, tmp_path: Path
+) -> None:
+    until = clock.now() + timedelta(days=1)
+    put(store, key := fresh_key(), content(), retain_until=until)
+    path = _only_file(tmp_path / "kho-1" / "locks")
+    with_digest = path.read_bytes()
+    before = {"key": key, "legal_hold": False, "retain_until": until.isoformat()}
+    path.write_text(json.dumps(before, indent=1))
+    assert (store.lock(key).retain_until, store.lock(key).legal_hold) == (until, False)
+    with pytest.raises(Retained, match="locked until"):
+        store.delete(key, version_id=None, disposition=DISPOSITION)
+    store.set_legal_hold(key, False)
+    assert path.read_bytes() == with_digest
 
 
 def test_the_lock_of_another_object_counts_as_locked(store: FilesystemStore, tmp_path: Path) -> None:

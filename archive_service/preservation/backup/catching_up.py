@@ -11,6 +11,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any, BinaryIO, Final
 from uuid import UUID
 
@@ -53,6 +54,7 @@ from archive_service.service import Service
 from archive_service.storage.port import Store, StoredObject
 
 NAMED_MAX: Final = 1000
+_RECORDS_AT_ONCE: Final = 500
 
 
 @dataclass(slots=True, kw_only=True)
@@ -220,12 +222,13 @@ def _take_in_aip(service: Service, store: Store, item: StoredObject, found: Caug
     if isinstance(aip, str):
         found.problems.append(f"{store.name}: {item.key}: {aip}")
         return
-    with service.database.write() as session:
+    with service.database.read() as session:
         sealed = sealed_of(session, [aip])
-        problem = package_problem(store, aip, sealed.get(aip.objid))
-        if problem:
-            found.problems.append(f"{store.name}: {item.key}: {problem}")
-            return
+    problem = package_problem(store, aip, sealed.get(aip.objid))
+    if problem:
+        found.problems.append(f"{store.name}: {item.key}: {problem}")
+        return
+    with service.database.write() as session:
         _make_room(session, aip.submission_id)
         add_rows(session, [aip], sealed)
     found.aips.append(str(item.key))
@@ -248,10 +251,10 @@ def _make_room(session: Session, submission_id: UUID) -> None:
 def _compare_with_events(database: Database, first_seq: int, found: CaughtUp) -> None:
     """Brings records to the state their events lead to, and names submissions of which only events are left."""
     with database.write() as session:
-        touched = {record.id: record for record in _records_touched(session, first_seq)}
-        for key, state in record_states(session, touched).items():
-            if touched[key].state is not state:
-                touched[key].state = state
+        for touched in _records_touched(session, first_seq):
+            for key, state in record_states(session, touched).items():
+                if touched[key].state is not state:
+                    touched[key].state = state
         for event in session.scalars(_submission_events(first_seq), execution_options={"yield_per": NAMED_MAX}):
             submission = session.get(Submission, UUID(event.subject_id))
             name = str(event.detail.get("dossier_code") or event.subject_id)
@@ -275,9 +278,10 @@ def _submission_events(first_seq: int) -> Any:  # a Select of events
     return select(Event).where(Event.seq >= first_seq, Event.type.in_(kinds)).order_by(Event.seq)
 
 
-def _records_touched(session: Session, first_seq: int) -> Iterator[Record]:
-    ids = select(Event.subject_id).where(Event.seq >= first_seq, Event.subject_kind == "record").distinct()
-    for subject in session.scalars(ids).all():
-        record = session.get(Record, UUID(subject))
-        if record is not None:
-            yield record
+def _records_touched(session: Session, first_seq: int) -> Iterator[dict[UUID, Record]]:
+    """Yields the records that events speak of, some at a time, by id."""
+    query = select(Event.subject_id).where(Event.seq >= first_seq, Event.subject_kind == "record").distinct()
+    subjects = iter(session.scalars(query).all())
+    while some := list(islice(subjects, _RECORDS_AT_ONCE)):
+        records = session.scalars(select(Record).where(Record.id.in_([UUID(subject) for subject in some])))
+        yield {record.id: record for record in records}
