@@ -17,7 +17,8 @@ _ROOT: Final = 5
 _STORAGE: Final = 1
 _NONE: Final = 0xFFFFFFFF
 _MINI_SECTOR: Final = 64
-"""Bytes of a sector of the mini stream, where streams below the cutoff live (MS-CFB 2.2)."""
+MINI_CUTOFF: Final = 4096
+"""Streams below this size live in the mini stream, in sectors of 64 bytes; no other cutoff is allowed (MS-CFB 2.2)."""
 
 
 class CompoundFileDamaged(Exception):
@@ -42,9 +43,11 @@ class _Sectors:
         self.source = source
         self.size = size
         self.bytes = sector_bytes
+        self.count = -(-size // sector_bytes)
+        """Most sectors the file can have."""
         self.fat: list[int] = []
         """Numbers of the sectors that hold the allocation table."""
-        self._table = lru_cache(maxsize=1024)(self._read_table)
+        self._table = lru_cache(maxsize=64)(self._read_table)
 
     def read(self, number: int) -> bytes:
         offset = (number + 1) * self.bytes
@@ -63,14 +66,44 @@ class _Sectors:
             raise CompoundFileDamaged(f"sector {number} is not in the allocation table")
         return self._table(index)[within]
 
-    def chain(self, first: int, bound: int) -> list[int]:
-        """Returns the numbers of a chain's sectors, at most `bound` of them."""
+    def chain(self, first: int, bound: int | None = None) -> list[int]:
+        """Returns the numbers of a chain's sectors, at most `bound` of them.
+
+        Raises:
+            CompoundFileDamaged: the chain leaves the allocation table, or has more sectors than the file.
+        """
         numbers: list[int] = []
         number = first
-        while number < _END and len(numbers) < bound:
+        while number < _END and (bound is None or len(numbers) < bound):
+            if len(numbers) > self.count:
+                raise CompoundFileDamaged("a chain of sectors loops")
             numbers.append(number)
             number = self.after(number)
         return numbers
+
+
+class _MiniStream:
+    """The stream in which streams below the cutoff live, 64 bytes at a time, with an allocation table of its own (MS-CFB 2.4)."""
+
+    def __init__(self, sectors: _Sectors, first: int, first_of_table: int) -> None:
+        self._sectors = sectors
+        self._homes = sectors.chain(first)
+        self._tables = sectors.chain(first_of_table)
+        self._read = lru_cache(maxsize=64)(sectors.read)
+
+    def start_of(self, first: int, wanted: int) -> bytes:
+        """Returns the first bytes of a stream."""
+        parts: list[bytes] = []
+        number = first
+        while number < _END and len(parts) * _MINI_SECTOR < wanted:
+            home, within = divmod(number * _MINI_SECTOR, self._sectors.bytes)
+            table, place = divmod(number, self._sectors.bytes // 4)
+            if home >= len(self._homes) or table >= len(self._tables):
+                raise CompoundFileDamaged("cut short: the mini stream ends before a stream in it")
+            parts.append(self._read(self._homes[home])[within : within + _MINI_SECTOR])
+            following = self._read(self._tables[table]).ljust(self._sectors.bytes, b"\xff")
+            (number,) = struct.unpack_from("<I", following, place * 4)
+        return b"".join(parts)[:wanted]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,51 +112,48 @@ class Directory:
 
     entries: tuple[Entry, ...]
     sectors: _Sectors
-    mini_cutoff: int
-    mini_fat: int
-    """First sector of the mini stream's allocation table."""
-    mini_stream: int
-    """First sector of the mini stream."""
+    mini: _MiniStream
 
     def start_of(self, path: str, length: int) -> bytes:
-        """Returns the first bytes of a stream; empty when it is absent.
+        """Returns the first bytes of a stream; empty when it is absent. Names are compared as MS-CFB 2.6.4 says, without case.
 
         Raises:
-            CompoundFileDamaged: its sectors lead out of the file.
+            CompoundFileDamaged: its sectors lead out of the file, or end before it does.
         """
-        for entry in self.entries:
-            if entry.path == path and not entry.is_storage:
-                wanted = min(length, entry.size_bytes)
-                small = entry.size_bytes < self.mini_cutoff
-                return self._small(entry.first_sector, wanted) if small else self._ordinary(entry.first_sector, wanted)
-        return b""
+        entry = self._stream(path)
+        return self.read(entry, length) if entry else b""
 
-    def _ordinary(self, first: int, wanted: int) -> bytes:
-        numbers = self.sectors.chain(first, -(-wanted // self.sectors.bytes))
-        return b"".join(self.sectors.read(number) for number in numbers)[:wanted]
+    def read(self, entry: Entry, length: int) -> bytes:
+        """Returns the first bytes of a stream.
 
-    def _small(self, first: int, wanted: int) -> bytes:
-        """Follows a stream through the mini stream (MS-CFB 2.4)."""
-        most = self.sectors.size // self.sectors.bytes + 1
-        homes, tables = self.sectors.chain(self.mini_stream, most), self.sectors.chain(self.mini_fat, most)
-        parts: list[bytes] = []
-        number = first
-        while number < _END and len(parts) * _MINI_SECTOR < wanted:
-            home, within = divmod(number * _MINI_SECTOR, self.sectors.bytes)
-            table, place = divmod(number, self.sectors.bytes // 4)
-            if home >= len(homes) or table >= len(tables):
-                raise CompoundFileDamaged("cut short: the mini stream ends before a stream in it")
-            parts.append(self.sectors.read(homes[home])[within : within + _MINI_SECTOR])
-            following = self.sectors.read(tables[table]).ljust(self.sectors.bytes, b"\xff")
-            (number,) = struct.unpack_from("<I", following, place * 4)
-        return b"".join(parts)[:wanted]
+        Raises:
+            CompoundFileDamaged: its sectors lead out of the file, or end before it does.
+        """
+        wanted = min(length, entry.size_bytes)
+        if entry.size_bytes < MINI_CUTOFF:
+            found = self.mini.start_of(entry.first_sector, wanted)
+        else:
+            numbers = self.sectors.chain(entry.first_sector, -(-wanted // self.sectors.bytes))
+            found = b"".join(map(self.sectors.read, numbers))[:wanted]
+        if len(found) < wanted:
+            raise CompoundFileDamaged(f"cut short: stream {entry.path} ends early")
+        return found
+
+    def size_of(self, path: str) -> int:
+        """Returns a stream's bytes; 0 when it is absent."""
+        entry = self._stream(path)
+        return entry.size_bytes if entry else 0
+
+    def _stream(self, path: str) -> Entry | None:
+        wanted = path.upper()
+        return next((entry for entry in self.entries if entry.path.upper() == wanted and not entry.is_storage), None)
 
 
 def read_directory(source: BinaryIO, size: int, *, max_entries: int) -> Directory:
-    """Reads header, FAT chain of the directory, and the directory.
+    """Reads header, allocation table and directory, and follows every stream through the table.
 
     Raises:
-        CompoundFileDamaged: a sector number points outside the file, a chain loops, or the header is wrong.
+        CompoundFileDamaged: a sector number points outside the file, a chain loops or ends before its stream, or the header is wrong.
     """
     header = source.read(512)
     if len(header) < 512 or not header.startswith(SIGNATURE):  # noqa: PLR2004 - header size, MS-CFB 2.2
@@ -133,28 +163,53 @@ def read_directory(source: BinaryIO, size: int, *, max_entries: int) -> Director
         raise CompoundFileDamaged(f"sector shift {shift}")
     (first,) = struct.unpack_from("<I", header, 48)
     cutoff, mini_fat = struct.unpack_from("<II", header, 56)
+    if cutoff != MINI_CUTOFF:
+        raise CompoundFileDamaged(f"mini stream cutoff {cutoff}")
     sectors = _Sectors(source, size, 1 << shift)
     if size < sectors.bytes * 2:
         raise CompoundFileDamaged("cut short: no sector after the header")
     sectors.fat = _fat_sectors(header, sectors)
     raw = b"".join(map(sectors.read, _directory_chain(sectors, first, max_entries)))
     root, entries = _entries(raw, max_entries)
-    for entry in entries:
-        starts = (entry.first_sector + 1) * sectors.bytes
-        if not entry.is_storage and entry.size_bytes >= cutoff and starts >= size:
-            raise CompoundFileDamaged(f"cut short: stream {entry.path} starts past the end")
-    return Directory(entries=entries, sectors=sectors, mini_cutoff=cutoff, mini_fat=mini_fat, mini_stream=root)
+    directory = Directory(entries=entries, sectors=sectors, mini=_MiniStream(sectors, root, mini_fat))
+    _follow(directory)
+    return directory
+
+
+def _follow(directory: Directory) -> None:
+    """Follows every stream to its end: damage behind the beginning shows too, and a sector belongs to one stream only."""
+    sectors = directory.sectors
+    taken = bytearray(sectors.count)
+    for entry in directory.entries:
+        if entry.is_storage:
+            continue
+        if entry.size_bytes < MINI_CUTOFF:
+            directory.read(entry, entry.size_bytes)
+            continue
+        needed = -(-entry.size_bytes // sectors.bytes)
+        numbers = sectors.chain(entry.first_sector, needed) if needed <= sectors.count else []
+        if len(numbers) < needed:
+            raise CompoundFileDamaged(f"cut short: stream {entry.path} ends early")
+        rest = entry.size_bytes - (needed - 1) * sectors.bytes
+        ends = max((numbers[-1] + 1) * sectors.bytes + rest, (max(numbers[:-1], default=-2) + 2) * sectors.bytes)
+        if ends > sectors.size:
+            raise CompoundFileDamaged(f"cut short: stream {entry.path} lies past the end")
+        for number in numbers:
+            if taken[number]:
+                raise CompoundFileDamaged(f"stream {entry.path} loops, or has a sector of another")
+            taken[number] = 1
 
 
 def _fat_sectors(header: bytes, sectors: _Sectors) -> list[int]:
     """Returns the numbers of the FAT sectors, from the header and the DIFAT chain."""
     numbers = list(struct.unpack_from(f"<{_HEADER_DIFAT}I", header, 76))
-    (following, count) = struct.unpack_from("<II", header, 68)
-    for _ in range(min(count, sectors.size // sectors.bytes)):
+    (following,) = struct.unpack_from("<I", header, 68)
+    per_sector = sectors.bytes // 4
+    for _ in range(sectors.count // per_sector // (per_sector - 1) + 1):  # what can tell of every sector of the file
         if following >= _END:
             break
         part = sectors.read(following).ljust(sectors.bytes, b"\xff")
-        *more, following = struct.unpack(f"<{sectors.bytes // 4}I", part)
+        *more, following = struct.unpack(f"<{per_sector}I", part)
         numbers += more
     return [number for number in numbers if number < _END]
 

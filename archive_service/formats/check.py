@@ -87,7 +87,7 @@ def is_digitised(component: Component | None) -> bool:
 
 
 def _format_name(identification: Identification, rule: FormatRule | None) -> str:
-    if rule is not None and identification.puid is None:
+    if rule is not None and identification.puid not in rule.puids:
         return rule.name
     version = f" {identification.format_version}" if identification.format_version else ""
     return f"{identification.format_name}{version}"

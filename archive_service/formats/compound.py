@@ -7,20 +7,27 @@ Layout and the text are not judged.
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from archive_service.formats import cfb
 from archive_service.formats.limits import MIB, Limits
-from archive_service.formats.report import Notes
+from archive_service.formats.report import Notes, named
 
-_FIB_ENCRYPTED: Final = 0x0100
-_EMBEDDED_OLE: Final = re.compile(r"ObjectPool/[^/]+|MBD[0-9A-Fa-f]+")
+_EMBEDDED_OLE: Final = re.compile(r"ObjectPool/[^/]+|MBD[0-9A-F]+", re.IGNORECASE)
 """Objects inside Word, and inside Excel (MS-DOC 2.1.10, MS-XLS 2.1.7)."""
-_VBA_STORAGES: Final = frozenset({"_VBA_PROJECT", "_VBA_PROJECT_CUR", "Macros"})
-_STREAM_BYTES: Final = 32 * MIB
-"""Records are read in this much of a stream; what matters stands before pictures and cells."""
-_MAX_RECORDS: Final = 200_000
+_VBA_STORAGES: Final = frozenset({"_VBA_PROJECT", "_VBA_PROJECT_CUR", "MACROS"})
+_BOOK_BYTES: Final = 16 * MIB
+"""Records of a workbook are read in this much of its stream: what matters stands before the cells."""
+_SLIDES_BYTES: Final = 64 * MIB
+"""Longest stream of slides that is read: each saving may have put the newest document at its end. Pictures have a stream of their own."""
+
+# Word (MS-DOC 2.5.2, flags of FibBase)
+_FIB_BYTES: Final = 12
+_FIB_ENCRYPTED: Final = 0x0100
+_FIB_WRITE_RESERVED: Final = 0x0400 | 0x0800
+"""Read-only recommended, and a password for changing."""
 
 # records of Excel (MS-XLS 2.3)
 _BOF: Final = 0x0809
@@ -28,15 +35,32 @@ _XLS_EOF: Final = 0x000A
 _FILEPASS: Final = 0x002F
 _BOUND_SHEET: Final = 0x0085
 _MACRO_SHEET: Final = 1
+_PROTECTING: Final = frozenset({0x0012, 0x0019, 0x005B})
+"""Protect, WinProtect, FileSharing: in force when their first number is not zero."""
+_WRITE_PROTECT: Final = 0x0086
 
 # records of PowerPoint (MS-PPT 2.13.24)
+_SLIDES: Final = "PowerPoint Document"
 _PPT_DOCUMENT: Final = 0x03E8
 _PPT_LISTS: Final = frozenset({0x07D0, 0x03FF, 0x0409})
 """DocInfoList, VBAInfo, ExObjList: containers that are gone into."""
 _PPT_VBA: Final = 0x0400
-_PPT_OLE: Final = 0x0FCC
+_PPT_OBJECTS: Final = frozenset({0x0FCC, 0x0FEE})
+"""ExOleEmbedContainer, ExControlContainer."""
 _PPT_ENCRYPTED: Final = 0xF3D1C4DF
 """Token of the Current User stream of a file with a password (MS-PPT 2.3.2)."""
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the records of a document say."""
+
+    locked_by: str = ""
+    """Name of the program whose password protects the file."""
+    macros: list[str] = field(default_factory=list)
+    embedded: list[str] = field(default_factory=list)
+    restricted: str = ""
+    """Where the file asks programs not to edit."""
 
 
 def check_compound(path: Path, notes: Notes, limits: Limits) -> None:
@@ -51,87 +75,93 @@ def check_compound(path: Path, notes: Notes, limits: Limits) -> None:
 
 def _judge(directory: cfb.Directory, notes: Notes) -> None:
     names = [entry.path for entry in directory.entries]
-    leaves = {name.rsplit("/", 1)[-1] for name in names}
-    book = _stream(directory, "Workbook") or _stream(directory, "Book")
-    reason = _encrypted(directory, leaves, book)
+    told = [_word(directory), _workbook(directory, "Workbook"), _workbook(directory, "Book"), _slides(directory, notes)]
+    reason = _encrypted({name.upper() for name in names}, told)
     if reason:
         notes.find("FORMAT_ENCRYPTED", reason=reason)
         return
-    slides = _stream(directory, "PowerPoint Document")
-    macros = [name for name in names if name.rsplit("/", 1)[-1] in _VBA_STORAGES]
-    macros += [*_macro_sheets(book), *_slide_macros(slides)]
-    notes.tell_contents(macros, [*filter(_EMBEDDED_OLE.fullmatch, names), *_slide_objects(slides)])
+    macros = [name for name in names if name.rsplit("/", 1)[-1].upper() in _VBA_STORAGES]
+    macros += [mark for found in told for mark in found.macros]
+    embedded = [*filter(_EMBEDDED_OLE.fullmatch, names), *(mark for found in told for mark in found.embedded)]
+    notes.tell_contents(macros, embedded)
+    restricted = [found.restricted for found in told if found.restricted]
+    if restricted:
+        notes.find("FORMAT_EDITING_RESTRICTED", where=named(restricted))
     notes.checked.append("compound file directory")
 
 
-def _stream(directory: cfb.Directory, name: str) -> bytes:
-    return directory.start_of(name, _STREAM_BYTES)
-
-
-def _encrypted(directory: cfb.Directory, leaves: set[str], book: bytes) -> str | None:
-    if "EncryptedPackage" in leaves:
+def _encrypted(names: set[str], told: list[_Found]) -> str | None:
+    """Returns why the file cannot be read; only streams of the root count, an embedded file has its own."""
+    if "ENCRYPTEDPACKAGE" in names:
         return "EncryptedPackage: OOXML protected by a password"
-    user = directory.start_of("Current User", 16)
-    marked = len(user) == 16 and struct.unpack_from("<I", user, 12)[0] == _PPT_ENCRYPTED  # noqa: PLR2004 - CurrentUserAtom
-    if marked or "EncryptedSummary" in leaves:
+    if "\tDRMCONTENT" in names:
+        return "DRMContent: protected by rights management"
+    if "ENCRYPTEDSUMMARY" in names:
         return "PowerPoint file protected by a password"
-    word = directory.start_of("WordDocument", 12)
-    if len(word) == 12 and struct.unpack_from("<H", word, 10)[0] & _FIB_ENCRYPTED:  # noqa: PLR2004 - MS-DOC FibBase
-        return "Word file protected by a password"
-    return "Excel file protected by a password" if any(kind == _FILEPASS for kind, _ in _globals(book)) else None
+    program = next((found.locked_by for found in told if found.locked_by), "")
+    return f"{program} file protected by a password" if program else None
+
+
+def _word(directory: cfb.Directory) -> _Found:
+    found = _Found()
+    start = directory.start_of("WordDocument", _FIB_BYTES)
+    if len(start) == _FIB_BYTES:
+        (flags,) = struct.unpack_from("<H", start, 10)
+        found.locked_by = "Word" if flags & _FIB_ENCRYPTED else ""
+        found.restricted = "WordDocument" if flags & _FIB_WRITE_RESERVED else ""
+    return found
+
+
+def _workbook(directory: cfb.Directory, name: str) -> _Found:
+    """Reads the workbook stream; a file for two versions of Excel has both `Book` and `Workbook`."""
+    found = _Found()
+    for kind, content in _globals(directory.start_of(name, _BOOK_BYTES)):
+        if kind == _FILEPASS:
+            found.locked_by = "Excel"
+        elif kind == _BOUND_SHEET and len(content) > 5 and content[5] == _MACRO_SHEET:  # noqa: PLR2004 - lbPlyPos, hsState, dt
+            found.macros.append("Excel 4.0 macro sheet")
+        elif kind == _WRITE_PROTECT or (kind in _PROTECTING and any(content[:2])):
+            found.restricted = name
+    return found
 
 
 def _globals(book: bytes) -> Iterator[tuple[int, bytes]]:
     """Yields the records of a workbook's first substream, which tells of passwords and sheets (MS-XLS 2.1.7.20.3)."""
     at = 0
-    for number in range(_MAX_RECORDS):
-        if at + 4 > len(book):
-            return
+    while at + 4 <= len(book):
         kind, length = struct.unpack_from("<HH", book, at)
-        if (number == 0 and kind != _BOF) or kind == _XLS_EOF:
+        if (at == 0 and kind != _BOF) or kind == _XLS_EOF:
             return
-        yield kind, book[at + 4 : at + 4 + length]
+        yield kind, book[at + 4 : at + 4 + min(length, 16)]
         at += 4 + length
 
 
-def _macro_sheets(book: bytes) -> list[str]:
-    """Returns sheets of Excel 4.0 macros, which run without any VBA (MS-XLS 2.4.28)."""
-    return [
-        "Excel 4.0 macro sheet"
-        for kind, content in _globals(book)
-        if kind == _BOUND_SHEET and len(content) > 5 and content[5] == _MACRO_SHEET  # noqa: PLR2004 - lbPlyPos, hsState, dt
-    ]
+def _slides(directory: cfb.Directory, notes: Notes) -> _Found:
+    found = _Found()
+    user = directory.start_of("Current User", 16)
+    if len(user) == 16 and struct.unpack_from("<I", user, 12)[0] == _PPT_ENCRYPTED:  # noqa: PLR2004 - CurrentUserAtom
+        found.locked_by = "PowerPoint"
+        return found
+    if directory.size_of(_SLIDES) > _SLIDES_BYTES:
+        notes.unchecked("macros and embedded files", f"larger than {_SLIDES_BYTES} bytes")
+        return found
+    for kind, content in _slide_records(directory.start_of(_SLIDES, _SLIDES_BYTES)):
+        if kind in _PPT_OBJECTS:
+            found.embedded.append(f"OLE object {len(found.embedded) + 1}")
+        elif kind == _PPT_VBA and len(content) >= 8 and struct.unpack_from("<I", content, 4)[0]:  # noqa: PLR2004 - persistIdRef, fHasMacros
+            found.macros = ["VBA project"]
+    return found
 
 
 def _slide_records(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Yields the records of document containers; others, such as slides, are passed over (MS-PPT 2.3.1)."""
     waiting = [(0, len(content), True)]
-    seen = 0
     while waiting:
         at, end, top = waiting.pop()
-        while at + 8 <= end and seen < _MAX_RECORDS:
-            seen += 1
+        while at + 8 <= end:
             kind, length = struct.unpack_from("<HI", content, at + 2)
             start, at = at + 8, at + 8 + length
             if kind == _PPT_DOCUMENT if top else kind in _PPT_LISTS:
                 waiting.append((start, min(at, end), False))
             elif not top:
                 yield kind, content[start : start + min(length, 16)]
-
-
-def _slide_macros(content: bytes) -> list[str]:
-    """Returns a mark when a presentation says that it has macros (VBAInfoAtom, MS-PPT 2.4.11)."""
-    told = [
-        body
-        for kind, body in _slide_records(content)
-        if kind == _PPT_VBA and len(body) >= 8  # noqa: PLR2004 - persistIdRef, fHasMacros
-    ]
-    return ["VBA project"] if any(struct.unpack_from("<I", body, 4)[0] for body in told) else []
-
-
-def _slide_objects(content: bytes) -> list[str]:
-    return [f"OLE object {number}" for number, _ in enumerate(_embeddings(content), start=1)]
-
-
-def _embeddings(content: bytes) -> list[int]:
-    return [kind for kind, _ in _slide_records(content) if kind == _PPT_OLE]

@@ -60,6 +60,7 @@ _OLE: Final = (
 )
 """What compound files are; libmagic and PRONOM look into them to different depth."""
 _OOXML: Final = "application/vnd.openxmlformats-officedocument."
+_ODF: Final = "application/vnd.oasis.opendocument."
 
 _GENERAL: Final[Mapping[str, tuple[str, ...]]] = {
     "application/octet-stream": ("",),
@@ -78,6 +79,8 @@ _GENERAL: Final[Mapping[str, tuple[str, ...]]] = {
     f"{_OOXML}wordprocessingml.document": (f"{_OOXML}wordprocessingml.", "application/vnd.ms-word."),
     f"{_OOXML}spreadsheetml.sheet": (f"{_OOXML}spreadsheetml.", "application/vnd.ms-excel."),
     f"{_OOXML}presentationml.presentation": (f"{_OOXML}presentationml.", "application/vnd.ms-powerpoint."),
+    # PRONOM does not tell OpenDocument files from their templates
+    **{f"{_ODF}{kind}": (f"{_ODF}{kind}-template",) for kind in ("text", "spreadsheet", "presentation", "graphics")},
     "application/encrypted": ("application/msword", "application/vnd."),
     "application/xml": ("image/svg", "application/", "text/html"),
     "text/plain": (
@@ -117,6 +120,11 @@ def canonical(mime: str) -> str:
     """Returns the one name used here for a media type, without parameters."""
     bare = mime.split(";", maxsplit=1)[0].strip().lower()
     return _SAME.get(bare, bare)
+
+
+def is_container(mime: str) -> bool:
+    """Returns whether a canonical media type says of a package only what it is packed as, or not that it is a template."""
+    return mime == "application/zip" or mime.startswith(_ODF)
 
 
 def covers(general: str, specific: str) -> bool:

@@ -5,26 +5,38 @@ from elsewhere. Not judged: layout, and validity against the Office schemas.
 """
 
 import posixpath
+import re
 import zipfile
 from pathlib import Path
 from typing import Final
-
-from lxml import etree
+from urllib.parse import unquote
 
 from archive_service.formats.container import ZIP_ERRORS, open_zip, read_entries
 from archive_service.formats.limits import Limits
-from archive_service.formats.office_parts import PartsRead, read_parts
+from archive_service.formats.office_parts import PartsRead, Relation, read_parts
 from archive_service.formats.report import Notes, named, shorten
 
 _CONTENT_TYPES: Final = "[Content_Types].xml"
 _ODF_MANIFEST: Final = "META-INF/manifest.xml"
 _RELATIONS: Final = "_rels/.rels"
 _ODF_CONTENT: Final = "content.xml"
-_PART_BYTES: Final = 16 * 1024 * 1024
-"""Relationships and manifests larger than this are not read as such."""
-_MAIN_PART: Final = "/officeDocument"
-"""End of the relationship type that leads to the main part, transitional and strict (ISO/IEC 29500-1 annex A)."""
-_REMOTE_MARKS: Final = (b"attachedTemplate", b"oleObject", b"frame", b"subDocument", b"externalLinkPath")
+_MANIFEST_BYTES: Final = 16 * 1024 * 1024
+"""Manifests larger than this are not read as such."""
+_MAIN_PART: Final = "officeDocument"
+"""Kind of the relationship that leads to the main part, transitional and strict (ISO/IEC 29500-1 annex A)."""
+_MACRO_RELATIONS: Final = frozenset({"vbaProject", "wordVbaData", "xlMacrosheet", "xlIntlMacrosheet"})
+"""Parts with programs, whatever they are named (MS-OFFMACRO2 2.2)."""
+_EMBEDDING_RELATIONS: Final = frozenset({"oleObject", "package", "control", "aFChunk"})
+_FETCHING_RELATIONS: Final = frozenset({"oleObject", "frame", "subDocument", "externalLinkPath", "aFChunk", "control"})
+"""What a program fetches while it opens a document; hyperlinks wait for a click."""
+_TEMPLATE: Final = "attachedTemplate"
+_LOCAL_TARGET: Final = re.compile(r"(?:file:///)?[A-Za-z]:[/\\]|[^:/\\]*$|file:///(?![/\\])", re.IGNORECASE)
+"""A template on the writer's own disk: every document of an office that has its own template names it."""
+_ODF_MACROS: Final = ("Basic/", "Scripts/")
+_ODF_LISTS: Final = ("script-lc.xml", "script-lb.xml", "dialog-lc.xml", "dialog-lb.xml")
+"""Tables of contents of macro libraries, which stand there with empty libraries too."""
+_ODF_OBJECT: Final = re.compile(r"Object [^/]+(?=$|/content\.xml$)")
+"""An object as a folder of its own, or as one file of another format."""
 
 
 def check_package(path: Path, notes: Notes, limits: Limits) -> None:
@@ -43,101 +55,104 @@ def check_package(path: Path, notes: Notes, limits: Limits) -> None:
 
 
 def _ooxml(package: zipfile.ZipFile, names: list[str], notes: Notes, limits: Limits) -> None:
-    if not read_entries(package, notes, limits):
-        return
-    main = _main_part(package, names) if _RELATIONS in names else ""
     if _RELATIONS not in names:
-        notes.broken("_rels/.rels is missing")
+        notes.broken(f"{_RELATIONS} is missing")
         return
-    parts = _parts(package, notes, limits, {_CONTENT_TYPES, _RELATIONS, main})
+    parts = _parts(package, notes, limits)
     if parts is None:
         return
-    if not main:
+    by_lower = {name.lower(): name for name in names}
+    main = next((relation for relation in parts.relations if relation.kind == _MAIN_PART), None)
+    vital = {_CONTENT_TYPES, _RELATIONS, by_lower.get(_target(main), "") if main else ""}
+    if not _intact(parts, vital, notes):
+        return
+    if "" in vital:
         notes.broken("the main part is missing")
         return
-    lower = [name.lower() for name in names]
-    macros = [name for name in lower if name.endswith(("vbaproject.bin", "vbadata.xml")) or "/macrosheets/" in name]
-    notes.tell_contents(macros, [name for name in lower if "/embeddings/" in name or "/activex/" in name])
-    remote = [name for name in names if name.endswith(".rels") and _remote(package, name)]
-    _tell_links(notes, remote, parts)
+    inside = [relation for relation in parts.relations if not relation.external]
+    macros = {name for name in by_lower if name.endswith(("vbaproject.bin", "vbadata.xml")) or "/macrosheets/" in name}
+    macros |= {_target(relation) for relation in inside if relation.kind in _MACRO_RELATIONS}
+    embedded = {name for name in by_lower if "/embeddings/" in name or "/activex/" in name}
+    embedded |= {_target(relation) for relation in inside if relation.kind in _EMBEDDING_RELATIONS}
+    notes.tell_contents(sorted(macros & by_lower.keys()), sorted(embedded & by_lower.keys()))
+    _tell_links(notes, [relation.part for relation in parts.relations if _fetched(relation)], parts)
     notes.checked.append("Office package (OOXML)")
 
 
-def _main_part(package: zipfile.ZipFile, names: list[str]) -> str:
-    """Returns the name of the part that holds the document, empty when the package has none."""
-    content = _part(package, _RELATIONS)
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
-    try:
-        tree = etree.fromstring(content or b"", parser)
-    except (etree.XMLSyntaxError, ValueError):
-        return ""
-    by_lower = {name.lower(): name for name in names}
-    for relation in tree.iter("{*}Relationship"):
-        if str(relation.get("Type", "")).endswith(_MAIN_PART):
-            target = posixpath.normpath(str(relation.get("Target", "")).lstrip("/"))
-            return by_lower.get(target.lower(), "")
-    return ""
+def _target(relation: Relation) -> str:
+    """Returns the name, in lower case, of the part that a relationship inside the package leads to."""
+    base = posixpath.dirname(posixpath.dirname(relation.part))
+    return posixpath.normpath(posixpath.join("/", base, unquote(relation.target))).lstrip("/").lower()
+
+
+def _fetched(relation: Relation) -> bool:
+    """Whether the reading program fetches a template, object or frame from outside."""
+    if not relation.external:
+        return False
+    remote_template = relation.kind == _TEMPLATE and not _LOCAL_TARGET.match(relation.target)
+    return remote_template or relation.kind in _FETCHING_RELATIONS
 
 
 def _tell_links(notes: Notes, remote: list[str], parts: PartsRead) -> None:
-    if remote or parts.fetching:
-        notes.find(
-            "FORMAT_SCRIPT", where=f"content fetched from elsewhere: {named([*remote, *sorted(parts.fetching)])}"
-        )
+    fetching = [*dict.fromkeys(remote), *sorted(parts.fetching)]
+    if fetching:
+        notes.find("FORMAT_SCRIPT", where=f"content fetched from elsewhere: {named(fetching)}")
     if parts.restricted:
         notes.find("FORMAT_EDITING_RESTRICTED", where=named(sorted(parts.restricted)))
 
 
-def _remote(package: zipfile.ZipFile, name: str) -> bool:
-    """Whether a relationship part makes the reading program fetch a template, object or frame from outside."""
-    part = package.read(name) if package.getinfo(name).file_size <= _PART_BYTES else b""
-    relations = [piece for piece in part.split(b"<Relationship ")[1:] if b'TargetMode="External"' in piece]
-    return any(mark in relation for relation in relations for mark in _REMOTE_MARKS)
-
-
 def _odf(package: zipfile.ZipFile, names: list[str], notes: Notes, limits: Limits) -> None:
-    manifest = _part(package, _ODF_MANIFEST)
+    manifest = _manifest(package)
     if manifest is None:
         notes.broken(f"{_ODF_MANIFEST} is missing")
         return
     if b"encryption-data" in manifest:
         notes.find("FORMAT_ENCRYPTED", reason="encrypted entries in the manifest")
         return
-    if not read_entries(package, notes, limits):
-        return
-    parts = _parts(package, notes, limits, {_ODF_MANIFEST, _ODF_CONTENT})
-    if parts is None:
+    parts = _parts(package, notes, limits)
+    if parts is None or not _intact(parts, {_ODF_MANIFEST, _ODF_CONTENT}, notes):
         return
     if _ODF_CONTENT not in names:
-        notes.broken("content.xml is missing")
+        notes.broken(f"{_ODF_CONTENT} is missing")
         return
-    macros = [name for name in names if name.startswith(("Basic/", "Scripts/")) and not name.endswith(("/", "-lc.xml"))]
-    embedded = [name for name in names if name.startswith("Object ") and name.endswith(f"/{_ODF_CONTENT}")]
+    macros = [name for name in names if name.startswith(_ODF_MACROS) and not name.endswith(("/", *_ODF_LISTS))]
+    objects = dict.fromkeys(match[0] for name in names if (match := _ODF_OBJECT.match(name)))
+    embedded = [name for name in objects if not {name, f"{name}/"} & parts.drawn]
     notes.tell_contents([*macros, *sorted(parts.listening)], embedded)
     _tell_links(notes, [], parts)
     notes.checked.append("Office package (OpenDocument)")
 
 
-def _part(package: zipfile.ZipFile, name: str) -> bytes | None:
+def _manifest(package: zipfile.ZipFile) -> bytes | None:
     try:
-        if package.getinfo(name).file_size > _PART_BYTES:
+        if package.getinfo(_ODF_MANIFEST).file_size > _MANIFEST_BYTES:
             return None
-        return package.read(name)
+        return package.read(_ODF_MANIFEST)
     except (KeyError, *ZIP_ERRORS):
         return None
 
 
-def _parts(package: zipfile.ZipFile, notes: Notes, limits: Limits, vital: set[str]) -> PartsRead | None:
-    """Reads the XML parts; None when a vital one is malformed or any declares an entity, which is told."""
+def _parts(package: zipfile.ZipFile, notes: Notes, limits: Limits) -> PartsRead | None:
+    """Reads every entry and every XML part; None, and told, when an entry is damaged or a part cannot be read safely."""
+    if not read_entries(package, notes, limits):
+        return None
     parts = read_parts(package, limits)
     if parts.entity:
         notes.find("FORMAT_XML_ENTITY", entity=parts.entity, kind="inside the package")
-        return None
-    lost = sorted(vital & parts.malformed.keys())
+    elif parts.too_deep:
+        notes.over_limit("XML depth", f"{limits.xml_depth} nested elements")
+    else:
+        return parts
+    return None
+
+
+def _intact(parts: PartsRead, vital: set[str], notes: Notes) -> bool:
+    """Whether the parts without which there is no document are well-formed; tells of any that is not."""
+    lost = sorted(vital & (parts.malformed.keys() | parts.empty))
     if lost:
-        notes.broken(shorten(f"XML inside: {lost[0]}: {parts.malformed[lost[0]]}"))
-        return None
+        notes.broken(shorten(f"XML inside: {lost[0]}: {parts.malformed.get(lost[0], 'empty')}"))
+        return False
     if parts.malformed:
-        name, reason = next(iter(sorted(parts.malformed.items())))
+        name, reason = min(parts.malformed.items())
         notes.find("FORMAT_REPAIRED_ON_READING", reason=shorten(f"XML inside: {name}: {reason}"))
-    return parts
+    return True

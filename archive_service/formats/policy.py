@@ -18,6 +18,7 @@ from archive_service.digests import Digest, digest_bytes
 from archive_service.errors import ConfigurationInvalid
 from archive_service.findings import Finding, Severity
 from archive_service.formats.identify import Identification
+from archive_service.formats.mime import covers, is_container
 from archive_service.resources import profiles_dir
 
 DEFAULT_POLICY: Final = "tthc"
@@ -151,9 +152,15 @@ class FormatPolicy:
         return _unpacked, (self._packed,)
 
     def rule_for(self, identification: Identification) -> FormatRule | None:
-        """Returns the row that decides about a file; None when no row names its format."""
+        """Returns the row that decides about a file; None when no row names its format.
+
+        A PUID decides before a media type, unless it only names the container: of an encrypted OpenDocument file PRONOM sees the ZIP.
+        """
         by_puid = self._by_puid.get(identification.puid) if identification.puid else None
-        return by_puid or self._by_mime.get(identification.mime)
+        by_mime = self._by_mime.get(identification.mime)
+        if by_puid is None or (by_mime is not None and _only_contains(by_puid, identification.mime)):
+            return by_mime
+        return by_puid
 
     def weigh(self, finding: Finding) -> Finding | None:
         """Returns the finding with this policy's severity; None when the policy silences it."""
@@ -167,6 +174,11 @@ class FormatPolicy:
     def claimed_by_extension(self, extension: str) -> FormatRule | None:
         """Returns the first row that names a file extension."""
         return next((rule for rule in self.rules if extension in rule.extensions), None)
+
+
+def _only_contains(rule: FormatRule, mime: str) -> bool:
+    """Whether a row names the container of a package whose media type says more."""
+    return any(is_container(general) and general != mime and covers(general, mime) for general in rule.mimes)
 
 
 @lru_cache(maxsize=8)

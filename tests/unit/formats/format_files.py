@@ -19,6 +19,7 @@ XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <pdfaid:part>1</pdfaid:part><pdfaid:conformance>B</pdfaid:conformance></rdf:Description>
 </rdf:RDF></x:xmpmeta><?xpacket end="w"?>"""
 GREY_PROFILE_BYTES = 132
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
 def component(role: Role = Role.SUBMITTED, origin: Origin = Origin.UPLOADED_SIGNED, title: str = "Đơn") -> Component:
@@ -129,11 +130,15 @@ def tiff_without_width() -> bytes:
 # ---------------------------------------------------------------- packages
 
 
-def package(entries: dict[str, bytes], *, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+def package(
+    entries: dict[str, bytes], *, compression: int = zipfile.ZIP_DEFLATED, stored: tuple[str, ...] = ()
+) -> bytes:
+    """A ZIP of these entries; those named in `stored` are not compressed."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", compression) as archive:
         for name, content in entries.items():
-            archive.writestr(zipfile.ZipInfo(name, (2025, 3, 14, 8, 0, 0)), content, compression)
+            method = zipfile.ZIP_STORED if name in stored else compression
+            archive.writestr(zipfile.ZipInfo(name, (2025, 3, 14, 8, 0, 0)), content, method)
     return out.getvalue()
 
 
@@ -187,7 +192,7 @@ def compound(streams: list[str]) -> bytes:
         start = first_data + 8 * stream
         fat += [start + index + 1 for index in range(7)] + [0xFFFFFFFE]
     fat += [0xFFFFFFFF] * (128 - len(fat))
-    header = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16) + struct.pack("<HHHHH", 0x3E, 3, 0xFFFE, 9, 6) + bytes(10)
+    header = OLE + bytes(16) + struct.pack("<HHHHH", 0x3E, 3, 0xFFFE, 9, 6) + bytes(10)
     header += struct.pack("<IIIIIIIII", 1, 1, 0, 4096, 0xFFFFFFFE, 0, 0xFFFFFFFE, 0, 0)
     header += struct.pack("<I", 0xFFFFFFFF) * 108
     entries = b""

@@ -15,6 +15,7 @@ from archive_service.formats.policy import DEFAULT_POLICY, load_policy
 from archive_service.formats.report import FormatReport
 from archive_service.resources import profiles_dir
 from tests.unit.formats import format_files as files
+from tests.unit.formats import office_files as office
 from tests.unit.formats.format_files import DIGITISED
 
 POLICY = load_policy(DEFAULT_POLICY, on=date(2026, 1, 1))
@@ -32,6 +33,11 @@ CASES = {
     "FORMAT_REPAIRED_ON_READING": ("don.pdf", files.repairable_pdf(), None),
     "FORMAT_ENCRYPTED": ("don.pdf", files.encrypted_pdf("mat-khau"), None),
     "FORMAT_MACROS": ("don.docx", files.docx({"word/vbaProject.bin": b"x"}), None),
+    "FORMAT_EDITING_RESTRICTED": (
+        "don.docx",
+        files.docx(office.settings('<w:documentProtection w:edit="readOnly" w:enforcement="1"/>')),
+        None,
+    ),
     "FORMAT_SCRIPT": ("don.pdf", files.pdf(files.with_script), None),
     "FORMAT_EMBEDDED_FILES": ("don.pdf", files.pdf(files.with_attachment), None),
     "FORMAT_XML_ENTITY": ("to-khai.xml", files.XML_EXTERNAL, None),
