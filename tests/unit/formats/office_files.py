@@ -1,6 +1,7 @@
 """Office files made by code: compound files with a mini stream and storages, records of Excel and PowerPoint, packages with parts."""
 
 import struct
+from itertools import pairwise
 
 from tests.unit.formats import format_files as files
 
@@ -70,7 +71,7 @@ def _directory(streams: dict[str, bytes], starts: dict[str, int], mini_start: in
     paths = ["", *storages, *streams]
     children = {folder: [p for p in paths if p and p.rpartition("/")[0] == folder] for folder in ["", *storages]}
     numbers = {path: number for number, path in enumerate(paths)}
-    following = {one: numbers[two] for group in children.values() for one, two in zip(group, group[1:], strict=False)}
+    following = {one: numbers[two] for group in children.values() for one, two in pairwise(group)}
     raw = b""
     for path in paths:
         name = (path.rpartition("/")[2] or "Root Entry").encode("utf-16-le") + b"\0\0"
