@@ -1,7 +1,7 @@
 """PDF signatures: PAdES and plain ISO 32000, document time-stamps, coverage, and what changed after signing.
 
 The order of work in `check_pdf` is fixed:
-  1. Read the file strictly; a file that breaks PDF syntax is read leniently and can then never be TOTAL-PASSED.
+  1. Read the file strictly; a file that breaks PDF syntax is read leniently, and then only a signature over every byte of it can pass.
   2. Find every signature field with a value; signatures that no field reaches are reported, not ignored.
   3. Coverage and difference analysis for each (ISO 32000-2 clause 12.8, R035).
   4. Document time-stamps, newest first: each one that holds proves the age of everything in its revision.
@@ -71,6 +71,7 @@ class _Found:
     sub_filter: str
     embedded: EmbeddedPdfSignature | None = None
     reasons: list[Reason] = field(default_factory=list)
+    remarks: list[Reason] = field(default_factory=list)
     changes: ChangesAfterSigning = ChangesAfterSigning.NOT_CHECKED
     coverage: SignatureCoverageLevel | None = None
     token: JudgedToken | None = None
@@ -78,6 +79,11 @@ class _Found:
     @property
     def revision(self) -> int:
         return int(self.embedded.signed_revision) if self.embedded is not None else -1
+
+    @property
+    def covers_all(self) -> bool:
+        """Whether every byte of the file is signed: then nothing was added for readers to see otherwise than we do."""
+        return not self.reasons and self.coverage is SignatureCoverageLevel.ENTIRE_FILE
 
     @property
     def sound(self) -> bool:
@@ -124,7 +130,8 @@ def _check(reader: PdfFileReader, stream: BinaryIO, case: Circumstances, *, brok
     for entry in found:  # (3)
         _examine(entry, reader, stream)
         if broken:
-            entry.reasons.append(Reason(code="PDF_SYNTAX", params={"detail": broken.params["detail"]}))
+            remark = Reason(code="PDF_SYNTAX", params={"detail": broken.params["detail"]})
+            (entry.remarks if entry.covers_all else entry.reasons).append(remark)
     _gather(reader, found, case)
     _judge_document_timestamps(reader, found, case)  # (4)
     reports = [_report(entry, found, reader, case) for entry in found]  # (5)
@@ -153,7 +160,7 @@ def _find(reader: PdfFileReader) -> tuple[list[_Found], list[str]]:
             entry.sub_filter = str(dictionary.get("/SubFilter", ""))
             if entry.sub_filter not in KNOWN_SUB_FILTERS:
                 entry.reasons.append(Reason(code="SUB_FILTER_UNKNOWN", params={"name": entry.sub_filter or "-"}))
-            entry.embedded = EmbeddedPdfSignature(reader, sig_field, str(name))
+            entry.embedded = pdf_structure.SignatureInFile(reader, sig_field, str(name))
             if len(entry.embedded.signed_data["signer_infos"]) != 1:
                 entry.reasons.append(Reason(code="SIGNER_COUNT"))
         except PDF_UNREADABLE as exc:
@@ -317,6 +324,7 @@ def _report(entry: _Found, found: list[_Found], reader: PdfFileReader, case: Cir
         covers_whole_file=whole,
         coverage=_coverage_text(entry, reader),
         changes=entry.changes,
+        remarks=tuple(entry.remarks),
     )
     if entry.embedded is None:
         return assess(base, case)
@@ -441,7 +449,7 @@ def _timestamp_report(entry: _Found, base: Signed, case: Circumstances) -> Signa
             indication=indication_of(sub),
             sub_indication=sub,
             reasons=(*base.reasons, *(token.summary.reasons if token.summary.sub_indication else ())),
-            remarks=() if token.summary.sub_indication else token.summary.reasons,
+            remarks=(*base.remarks, *(() if token.summary.sub_indication else token.summary.reasons)),
             integrity=Integrity.DIGEST_MISMATCH if failed else view.integrity,
             timestamps=(replace(token.summary, covers_whole_file=base.covers_whole_file),),
             signing_time=token.summary.time,

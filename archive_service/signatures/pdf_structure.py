@@ -5,13 +5,17 @@ Each closes a way of showing other content under a signature that verifies:
     makes a partly signed file look wholly signed.
   - Bytes after the last known revision belong to no cross-reference table. Readers that repair files show them all the same
     (incremental-saving attack).
+  - A hybrid file (a table, and a cross-reference stream for newer readers) may show two readers two contents, or place its stream
+    behind what was signed. Word writes such files, so they are held to one content instead of being refused.
   - Fonts and defaults of the interactive form decide how every field looks; pyHanko lets them change with any update.
 """
 
 from typing import Any, BinaryIO, Final
 
 from pyhanko.pdf_utils import generic
+from pyhanko.pdf_utils.misc import PdfReadError
 from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.pdf_utils.xref import XRefCache
 from pyhanko.sign.validation import EmbeddedPdfSignature
 
 TAIL_BYTES: Final = 1024 * 1024
@@ -62,6 +66,33 @@ def unaccounted_tail(embedded: EmbeddedPdfSignature, reader: PdfFileReader, stre
     ranges = [int(value) for value in embedded.byte_range]
     stream.seek(ranges[-2] + ranges[-1])
     return bool(stream.read(TAIL_BYTES).strip())
+
+
+class SignatureInFile(EmbeddedPdfSignature):
+    """pyHanko's signature, which refuses every hybrid file; this one refuses those that are not what they seem."""
+
+    def _enforce_hybrid_xref_policy(self) -> None:
+        ranges = [int(value) for value in self.byte_range]
+        if not _one_content(self.reader.xrefs, self.signed_revision, ranges[-2] + ranges[-1]):
+            raise PdfReadError("a hybrid file with two contents, or with cross-references that were not signed")
+
+
+def _one_content(xrefs: XRefCache, signed_revision: int, signed_bytes: int) -> bool:
+    """Returns whether every hybrid section is signed and names no object that the tables place elsewhere."""
+    placed: dict[int, tuple[int, int]] = {}
+    for number in range(xrefs.total_revisions):
+        data = xrefs.get_xref_data(number)
+        placed = {key: place for key, place in placed.items() if key not in data.freed} | data.standard_xrefs
+        if data.hybrid is None:
+            continue
+        added = data.hybrid.xref_data
+        if number > signed_revision or data.hybrid.meta_info.end_location > signed_bytes:
+            return False
+        if any(key in placed for key in added.xrefs_in_objstm):
+            return False
+        if any(placed.get(key, place) != place for key, place in added.standard_xrefs.items()):
+            return False
+    return True
 
 
 def form_looks_changed(embedded: EmbeddedPdfSignature, reader: PdfFileReader) -> bool:
