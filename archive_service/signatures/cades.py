@@ -31,6 +31,8 @@ from archive_service.signatures.timestamps import JudgedToken, judge_token, toke
 
 MAX_CMS_BYTES: Final = 256 * 1024 * 1024
 """A CMS file is parsed in memory; larger enveloping files are reported as not checked."""
+MAX_ATTRIBUTES_BYTES: Final = 1024 * 1024
+"""Signed attributes are under 10 kB; content that may be mistaken for them is looked at up to here."""
 MAX_SIBLINGS: Final = 50
 """Other files hashed while looking for the one a detached signature speaks of."""
 
@@ -45,6 +47,8 @@ class _Content:
     digest_of: Callable[[str], bytes] | None
     coverage: str
     octets: Callable[[], bytes] | None = None
+    beginning: Callable[[], bytes] = bytes
+    """The content up to `MAX_ATTRIBUTES_BYTES`."""
     text_digest_of: Callable[[str], bytes] | None = None
     """Digests of the file's content as text whose lines end as mail has them (RFC 8551 clause 3.1.1)."""
 
@@ -103,6 +107,7 @@ def _content(signed_data: cms.SignedData, path: Path, siblings: Mapping[str, Pat
             digest_of=signed_data_of.encapsulated_digest(signed_data),
             coverage=f"content inside, {len(octets)} bytes",
             octets=lambda: octets,
+            beginning=lambda: octets[:MAX_ATTRIBUTES_BYTES],
         )
     found = _sibling(signed_data, path, siblings)
     return _Content(digest_of=None, coverage="detached, signed file not at hand") if found is None else _of_file(*found)
@@ -113,6 +118,7 @@ def _of_file(name: str, target: Path) -> _Content:
         digest_of=signed_data_of.digest_stream_of(partial(_stream, target)),
         coverage=f"file {name}",
         octets=partial(_whole, target),
+        beginning=partial(_beginning, target),
         text_digest_of=signed_data_of.digest_stream_of(partial(_as_text, target)),
     )
 
@@ -120,6 +126,11 @@ def _of_file(name: str, target: Path) -> _Content:
 def _stream(path: Path) -> Iterator[bytes]:
     with path.open("rb") as stream:
         yield from chunks(stream)
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(MAX_ATTRIBUTES_BYTES)
 
 
 def _whole(path: Path) -> bytes:
@@ -180,7 +191,7 @@ def _signer_reports(
     signed_data_of.adobe_revocation(signer_info, case.evidence)
     cades_archive.take_unsigned_values(signer_info, case.evidence)
     view = _view(signed_data, signer_info, content)
-    if not signer_info["signed_attrs"] and _looks_like_attributes(signed_data):
+    if not signer_info["signed_attrs"] and _looks_like_attributes(content):
         reason = Reason(code="ATTRIBUTES_AS_CONTENT")
         view = replace(view, sub_indication=SubIndication.SIG_CONSTRAINTS_FAILURE, reasons=(*view.reasons, reason))
     yield assess(_signed(view, str(position), content, case), case)
@@ -222,14 +233,21 @@ def _read_as_text(view: SignerView, content: _Content) -> SignerView:
     )
 
 
-def _looks_like_attributes(signed_data: cms.SignedData) -> bool:
-    """Returns whether the content is a SET, as signed attributes are.
+def _looks_like_attributes(content: _Content) -> bool:
+    """Returns whether the content is what signed attributes are: a SET with a message digest.
 
     A signature over signed attributes also verifies as one over content that is those attributes: without attributes of its own
     nothing tells the two apart.
     """
-    inside = signed_data["encap_content_info"]["content"]
-    return inside.native is not None and bytes(inside)[:1] == b"\x31"
+    octets = content.beginning()
+    if octets[:1] != b"\x31":
+        return False
+    try:
+        return any(
+            attribute["type"].native == "message_digest" for attribute in cms.CMSAttributes.load(octets, strict=True)
+        )
+    except UNREADABLE:
+        return False
 
 
 def _signed(view: SignerView, name: str, content: _Content, case: Circumstances) -> Signed:

@@ -134,6 +134,23 @@ def test_signed_attributes_as_content(tmp_path: Path, world: World) -> None:
     assert "ATTRIBUTES_AS_CONTENT" in {reason.code for reason in report.reasons}
 
 
+def test_signed_attributes_as_a_file_of_their_own(tmp_path: Path, world: World) -> None:
+    octets = bytes(cms.CMSAttributes(attributes(good_digest())).dump())
+    info = cms.ContentInfo.load(built(world.plain, None, ecdsa(world.plain), content=octets))
+    info["content"]["encap_content_info"] = {"content_type": "data"}
+    [report] = check(
+        tmp_path, info.dump(force=True), world, mime=P7M, name="giay.p7s", siblings={"giay": octets}
+    ).reports
+    assert report.indication is Indication.INDETERMINATE
+    assert "ATTRIBUTES_AS_CONTENT" in {reason.code for reason in report.reasons}
+
+
+@pytest.mark.parametrize("content", [b"1. Quyet dinh", b"1\x0a" + b"x" * 10, b"1"])
+def test_content_that_only_begins_like_attributes(tmp_path: Path, world: World, content: bytes) -> None:
+    made = built(world.plain, None, ecdsa(world.plain), content=content)
+    assert judged(tmp_path, world, made).indication is Indication.TOTAL_PASSED
+
+
 def _raw(party: Party) -> Callable[[bytes], bytes]:
     def make(octets: bytes) -> bytes:
         r, s = utils.decode_dss_signature(ecdsa(party)(octets))
