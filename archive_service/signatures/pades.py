@@ -199,7 +199,9 @@ def _examine_structure(entry: _Found, embedded: EmbeddedPdfSignature, reader: Pd
         entry.changes = ChangesAfterSigning.SUSPICIOUS
         entry.reasons.append(Reason(code="BYTES_AFTER_END"))
     quiet = entry.changes in {ChangesAfterSigning.NONE, ChangesAfterSigning.VALIDATION_MATERIAL}
-    if quiet and pdf_structure.form_looks_changed(embedded, reader):
+    if quiet and (
+        pdf_structure.form_looks_changed(embedded, reader) or pdf_structure.description_changed(embedded, reader)
+    ):
         entry.changes = ChangesAfterSigning.FORM_OR_SIGNATURE
 
 

@@ -4,6 +4,8 @@
   iText, and DSS with it, give every archive time-stamp an empty appearance; pyHanko counts that as form filling, for which nobody vouches.
 - A visible signature field may follow a certification that permits form filling or annotations (ISO 32000-2 table 257: "signing").
   It counts as form filling: a later signature that passes must vouch for it, which an attacker's own does not (sneaky signature).
+- A new signature field is a plain widget. pyHanko does not look at what else it brings: a script or link that runs when it is reached
+  is no signature, however invisible the field is.
 """
 
 from collections.abc import Iterable
@@ -16,6 +18,7 @@ from pyhanko.sign.diff_analysis import (
     ModificationLevel,
     SigFieldCreationRule,
     StandardDiffPolicy,
+    SuspiciousModification,
 )
 from pyhanko.sign.diff_analysis.form_rules_api import FieldComparisonContext, FormUpdate
 from pyhanko.sign.diff_analysis.rules.form_field_rules import (
@@ -33,6 +36,9 @@ class NewSignatureFields(SigFieldCreationRule):
 
     def apply(self, context: FieldComparisonContext) -> Iterable[tuple[ModificationLevel, FormUpdate]]:
         """Yields every update that is explained by a new signature field, with its level."""
+        for name, added in context.field_specs.items():
+            if added.field_type == "/Sig" and not added.old_field_ref and added.new_field_ref:
+                _require_plain_widget(name, added.new_field_ref.get_object())
         for level, update in super().apply(context):
             spec = context.field_specs.get(update.field_name) if update.field_name else None
             field: Any = spec.new_field_ref.get_object() if spec is not None and spec.new_field_ref else None
@@ -40,6 +46,14 @@ class NewSignatureFields(SigFieldCreationRule):
                 yield ModificationLevel.LTA_UPDATES, replace(update, valid_when_locked=True)
             else:
                 yield level, update
+
+
+def _require_plain_widget(name: str, field: Any) -> None:
+    """Refuses a signature field that does something or is another kind of annotation as well."""
+    kids: Any = [kid.get_object() for kid in field["/Kids"]] if "/Kids" in field else []
+    for part in (field, *kids):
+        if "/A" in part or "/AA" in part or part.get("/Subtype", "/Widget") != "/Widget":
+            raise SuspiciousModification(f"The new signature field {name} carries an action or is another annotation.")
 
 
 DIFFERENCES: Final = StandardDiffPolicy(

@@ -8,13 +8,17 @@ Each closes a way of showing other content under a signature that verifies:
   - A hybrid file (a table, and a cross-reference stream for newer readers) may show two readers two contents, or place its stream
     behind what was signed. Word writes such files, so they are held to one content instead of being refused.
   - Fonts and defaults of the interactive form decide how every field looks; pyHanko lets them change with any update.
+  - So it does with title, author, subject and keywords, which readers show above the page and archives take over.
 """
 
+from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
+from lxml import etree
 from pyhanko.pdf_utils import generic
+from pyhanko.pdf_utils.decode_limits import DecodePurpose
 from pyhanko.pdf_utils.misc import PdfReadError
-from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.pdf_utils.reader import HistoricalResolver, PdfFileReader
 from pyhanko.pdf_utils.xref import XRefCache
 from pyhanko.sign.validation import EmbeddedPdfSignature
 
@@ -22,6 +26,13 @@ TAIL_BYTES: Final = 1024 * 1024
 """How much of a tail is read to see whether it is more than white space."""
 SHARED_FORM_KEYS: Final = ("/DR", "/DA", "/NeedAppearances", "/XFA", "/Q")
 """Entries of the interactive form that decide how its fields look."""
+_DESCRIPTION: Final = {
+    "Title": ("http://purl.org/dc/elements/1.1/", "title"),
+    "Author": ("http://purl.org/dc/elements/1.1/", "creator"),
+    "Subject": ("http://purl.org/dc/elements/1.1/", "description"),
+    "Keywords": ("http://ns.adobe.com/pdf/1.3/", "Keywords"),
+}
+"""Entry of the document information dictionary -> property of XMP that says the same (ISO 19005-2 table 1)."""
 MAX_COMPARED: Final = 2000
 """Objects compared in the form's resources; what is larger counts as changed."""
 MAX_COMPARE_DEPTH: Final = 30
@@ -101,6 +112,51 @@ def form_looks_changed(embedded: EmbeddedPdfSignature, reader: PdfFileReader) ->
     before, after = _form(signed), _form(reader.root)
     budget = [MAX_COMPARED]
     return any(not _same(before.get(key), after.get(key), budget, 0) for key in SHARED_FORM_KEYS)
+
+
+def description_changed(embedded: EmbeddedPdfSignature, reader: PdfFileReader) -> bool:
+    """Returns whether title, author, subject or keywords differ between the signed revision and the newest.
+
+    What was not said at all before counts when it differs from the other of the two places that say it (the document information
+    dictionary and the XMP metadata), so that metadata written anew with the same content is no change.
+    """
+    signed = _described(reader.get_historical_resolver(embedded.signed_revision))
+    newest = _described(reader.get_historical_resolver(reader.xrefs.total_revisions - 1))
+    return any(not values <= signed.get(name, frozenset()) for name, values in newest.items())
+
+
+def _described(revision: HistoricalResolver) -> dict[str, frozenset[str]]:
+    """Returns what a revision says of the document, from both places."""
+    found: dict[str, set[str]] = {}
+    view: Any = revision.trailer_view
+    info: Any = _resolved(view["/Info"]) if "/Info" in view else None
+    for name in _DESCRIPTION if isinstance(info, generic.DictionaryObject) else ():
+        value = _resolved(info.get(f"/{name}"))
+        if value:
+            found.setdefault(name, set()).add(" ".join(str(value).split()))
+    root: Any = revision.root
+    metadata = _resolved(root.get("/Metadata"))
+    if isinstance(metadata, generic.StreamObject):
+        for name, value in _described_in_xmp(metadata.read_data(DecodePurpose.XMP_METADATA)):
+            found.setdefault(name, set()).add(value)
+    return {name: frozenset(values) for name, values in found.items()}
+
+
+def _described_in_xmp(content: bytes) -> Iterator[tuple[str, str]]:
+    """Yields name and text of what XMP says; what is not XML says nothing (difference analysis refuses such metadata)."""
+    try:
+        root = etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True))
+    except etree.LxmlError:
+        return
+    for name, (namespace, local) in _DESCRIPTION.items():
+        for element in root.iter(f"{{{namespace}}}{local}"):
+            text = " ".join(" ".join(element.itertext()).split())
+            if text:
+                yield name, text
+        for element in root.iter():
+            text = " ".join(element.get(f"{{{namespace}}}{local}", "").split()) if isinstance(element.tag, str) else ""
+            if text:
+                yield name, text
 
 
 def _form(root: generic.DictionaryObject) -> Any:  # pyHanko's dictionary, or an empty one

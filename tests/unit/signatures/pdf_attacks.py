@@ -431,6 +431,42 @@ def form_entry(**entries: object) -> Callable[[bytes], bytes]:
     return rewritten(change)
 
 
+@rewritten
+def information(writer: IncrementalPdfFileWriter) -> None:
+    """The title that readers show above the page."""
+    writer.set_info(writer.add_object(dictionary(Title=generic.pdf_string("QUYET DINH KHAC"))))
+
+
+def metadata(pdf: bytes) -> bytes:
+    """The title in the metadata, where newer readers look first."""
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" dc:title="QUYET DINH KHAC"/></rdf:RDF></x:xmpmeta>'
+    )
+    catalog = re.sub(rb"/Metadata \d+ 0 R", b"", object_text(pdf, CATALOG)).rstrip()
+    changed = catalog.removesuffix(b">>") + b"/Metadata 40 0 R >>"
+    return appended(pdf, {CATALOG: changed, 40: stream(xmp, b"/Type /Metadata /Subtype /XML ")})
+
+
+def invisible_field(**entries: object) -> Callable[[bytes], bytes]:
+    """A signature field without area, as validation data brings one, that carries more than that."""
+
+    def change(writer: IncrementalPdfFileWriter) -> None:
+        field = dictionary(FT=name("/Sig"), T=generic.pdf_string("An"), Type=name("/Annot"), Rect=numbers(0, 0, 0, 0))
+        field.update(dictionary(**{"Subtype": name("/Widget"), **entries}))
+        reference = writer.add_object(field)
+        listed = writer.root["/AcroForm"]["/Fields"]
+        listed.append(reference)
+        writer.update_container(listed)
+        page = _page(writer)
+        page["/Annots"] = generic.ArrayObject([*page["/Annots"], reference])
+        writer.update_container(page)
+
+    return rewritten(change)
+
+
+SCRIPT = dictionary(S=name("/JavaScript"), JS=generic.pdf_string("app.alert(1)"))
+
 SHADOW: Mapping[str, Callable[[bytes], bytes]] = {
     "content switched to a signed object": switched,
     "field value": value_changed,
@@ -452,6 +488,11 @@ SHADOW: Mapping[str, Callable[[bytes], bytes]] = {
     "file attached": catalog_entry(Names=dictionary(EmbeddedFiles=dictionary(Names=generic.ArrayObject()))),
     "dynamic form": form_entry(XFA=generic.pdf_string("<xdp/>")),
     "appearances to be made anew": form_entry(NeedAppearances=generic.BooleanObject(True)),
+    "title": information,
+    "title in the metadata": metadata,
+    "script in a signature field": invisible_field(A=SCRIPT),
+    "script at a signature field": invisible_field(AA=dictionary(PV=SCRIPT)),
+    "link that is a signature field": invisible_field(Subtype=name("/Link")),
     "form fonts": form_entry(DR=dictionary(Font=dictionary(F1=dictionary(BaseFont=name("/Symbol"))))),
 }
 
@@ -554,7 +595,19 @@ def _three(world: World) -> bytes:
     return signed(world, pdf=signed(world, pdf=signed(world), field_name="Sig2"), field_name="Sig3")
 
 
+def _described(world: World) -> bytes:
+    """Title and author kept while the dictionary that says them is written anew, as programs do that add validation data."""
+
+    def change(writer: IncrementalPdfFileWriter) -> None:
+        entries = {"Title": "Quyết định", "ModDate": f"D:2021060{len(writer.root)}000000Z"}
+        info = dictionary(**{key: generic.pdf_string(value) for key, value in entries.items()})
+        writer.set_info(writer.add_object(info))
+
+    return rewritten(change)(signed(world, pdf=rewritten(change)(blank_pdf())))
+
+
 HONEST: Mapping[str, Attack] = {
+    "described anew with the same words": _described,
     "once": signed,
     "three in turn": _three,
     "certified, then signed": _certified_then_signed,
