@@ -5,19 +5,21 @@ entry keyed by its code with `severity`, `vi`, `en`, `basis` (requirement id or 
 `{name}` fields.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from archive_service.errors import ConfigurationInvalid
 from archive_service.resources import profiles_dir
 
 FINDINGS_VERSION = "1"
 """Version folder of the finding catalogue this code is written against."""
+_FIELD: Final = re.compile(r"\{[^{}]*\}")
 
 
 class Severity(StrEnum):
@@ -38,6 +40,10 @@ class FindingDefinition:
     en: str
     basis: str
     """Requirement id (R-number) or clause that the finding rests on."""
+
+    def summary(self, language: str = "vi") -> str:
+        """Returns the text for many findings at once: what differs between them is left open."""
+        return _FIELD.sub("…", self.en if language == "en" else self.vi)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

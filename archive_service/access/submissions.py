@@ -1,6 +1,7 @@
 """Finding and listing submissions within the caller's scope, newest first."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -13,8 +14,9 @@ from sqlalchemy.orm import Session
 
 from archive_service.access.pages import Page, last_first, page_size
 from archive_service.errors import NotFound
+from archive_service.findings import Severity
 from archive_service.identity.permissions import Permission, Principal, in_scope
-from archive_service.models import Decision, Event, EventType, State, Submission
+from archive_service.models import Decision, Event, EventType, State, Submission, SubmissionFinding
 
 MAX_CHOICES: Final = 100
 """Agencies and fields offered as filters, those with most submissions first."""
@@ -30,6 +32,9 @@ class Worst(StrEnum):
 
 _RANKS: Final[Mapping[Worst, int]] = MappingProxyType({Worst.ERROR: 2, Worst.WARNING: 1, Worst.NONE: 0})
 """As the database keeps it, see `Submission.worst_severity`."""
+
+
+_SEVERITIES: Final = (Severity.ERROR, Severity.WARNING, Severity.INFO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +156,73 @@ def _counts(
     statement = select(column, func.count()).where(*_filters(query, principal), column.is_not(None)).group_by(column)
     rows = session.execute(statement.order_by(func.count().desc(), column).limit(MAX_CHOICES))
     return {value: count for value, count in rows}  # noqa: C416 - rows are not pairs to the type checker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingCount:
+    """How many submissions have a kind of finding."""
+
+    code: str
+    severity: Severity
+    submissions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Submissions a person may decide on in one act, those that wait longest first, and what there is to know about all of them."""
+
+    ids: Sequence[UUID]
+    total: int
+    """How many wait in all; more than `ids` when they are too many for one act."""
+    size_bytes: int
+    worst: Mapping[Worst, int]
+    agencies: Mapping[str, int]
+    fields: Mapping[str, int]
+    findings: Sequence[FindingCount]
+    """The worst kinds first, then the most frequent."""
+
+
+def waiting(session: Session, query: SubmissionQuery, principal: Principal, *, limit: int) -> Waiting:
+    """Returns the submissions of a query that await this person's decision, at most `limit`."""
+    only = replace(query, states=(State.AWAITING_APPROVAL,))
+    clauses = [
+        *_filters(only, principal),
+        in_scope(principal, Permission.SUBMISSION_DECIDE, Submission.archiving_agency),
+    ]
+    chosen = select(Submission.id).where(*clauses).order_by(Submission.opened_at, Submission.id).limit(limit).subquery()
+    columns = (
+        Submission.id,
+        Submission.size_bytes,
+        Submission.worst_severity,
+        Submission.archiving_agency,
+        Submission.field,
+    )
+    rows = session.execute(
+        select(*columns).join(chosen, chosen.c.id == Submission.id).order_by(Submission.opened_at, Submission.id)
+    ).all()
+    kind = SubmissionFinding.code, SubmissionFinding.severity
+    found = (
+        select(*kind, func.count(SubmissionFinding.submission_id.distinct()))
+        .join(chosen, chosen.c.id == SubmissionFinding.submission_id)
+        .group_by(*kind)
+    )
+    findings = [
+        FindingCount(code=code, severity=severity, submissions=n) for code, severity, n in session.execute(found)
+    ]
+    ranks = Counter(row.worst_severity for row in rows)
+    return Waiting(
+        ids=[row.id for row in rows],
+        total=session.scalar(select(func.count()).select_from(Submission).where(*clauses)) or 0,
+        size_bytes=sum(row.size_bytes or 0 for row in rows),
+        worst={name: ranks[rank] for name, rank in _RANKS.items() if ranks[rank]},
+        agencies=_most_first(row.archiving_agency for row in rows),
+        fields=_most_first(row.field for row in rows),
+        findings=sorted(findings, key=lambda row: (_SEVERITIES.index(row.severity), -row.submissions, row.code)),
+    )
+
+
+def _most_first(values: Iterable[str | None]) -> dict[str, int]:
+    return dict(Counter(value for value in values if value).most_common(MAX_CHOICES))
 
 
 def _filters(query: SubmissionQuery, principal: Principal) -> list[ColumnElement[bool]]:

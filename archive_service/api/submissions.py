@@ -362,7 +362,7 @@ def post_decision(
 def post_decisions(body: BulkDecisionBody, service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
     """Decides on many submissions; each stands on its own and is reported."""
     principal.require(Permission.SUBMISSION_DECIDE)
-    results = decide_many(
+    batch = decide_many(
         service.database,
         body.submission_ids,
         body.decision,
@@ -376,9 +376,10 @@ def post_decisions(body: BulkDecisionBody, service: ServiceDep, principal: Princ
                 "submission_id": str(result.submission_id),
                 "decided": result.decided,
                 "state": result.state,
+                "repeated": result.repeated,
                 "code": result.error_code,
                 "detail": result.message,
             }
-            for result in results
+            for result in batch.results
         ]
     }

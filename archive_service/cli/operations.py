@@ -20,7 +20,7 @@ from archive_service.retention.review import review_due
 from archive_service.rules import retention as rules
 from archive_service.service import Service
 from archive_service.settings import Settings
-from archive_service.transfer.decisions import DecisionKind, decide_many
+from archive_service.transfer.decisions import MAX_BATCH, DecisionKind, decide_many
 
 _db = typer.Typer(no_args_is_help=True, help="Cơ sở dữ liệu / database.")
 _retention = typer.Typer(no_args_is_help=True, help="Thời hạn bảo quản / retention.")
@@ -88,9 +88,18 @@ def submissions_decide(
     """Duyệt, trả lại hoặc từ chối / approve, return or reject."""
     with opened_service(data) as service:
         ids = _waiting(service) if every else list(submission_ids or [])
-        results = decide_many(
-            service.database, ids, decision, principal=operator_principal(), reason=reason, at=clock.unique_now()
-        )
+        results = [
+            result
+            for start in range(0, len(ids), MAX_BATCH)
+            for result in decide_many(
+                service.database,
+                ids[start : start + MAX_BATCH],
+                decision,
+                principal=operator_principal(),
+                reason=reason,
+                at=clock.unique_now(),
+            ).results
+        ]
     for result in results:
         typer.echo(f"{result.submission_id}: {result.state or f'{result.error_code} {result.message}'}")
     if not all(result.decided for result in results):

@@ -191,6 +191,7 @@ class Decision(Base):
     __tablename__ = "decision"
     __table_args__ = (
         UniqueConstraint("submission_id"),
+        Index("ix_decision_batch_id", "batch_id"),
         CheckConstraint("kind IN ('approve', 'return', 'reject')", name="kind"),
         CheckConstraint("kind = 'approve' OR length(reason) > 0", name="reason"),
     )

@@ -3,12 +3,15 @@
 Each item of a bulk decision stands on its own: what cannot be decided is reported with its reason and does not stop the rest.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from archive_service.db import Database
@@ -22,6 +25,10 @@ from archive_service.texts import require_plain
 
 MAX_BATCH = 1000
 """Most submissions decided in one request; each is its own short transaction."""
+DATABASE_FAILED: Final = "DATABASE_UNAVAILABLE"
+"""Code of the items a failing database left undecided; the API answers a single decision with the same."""
+
+_log = logging.getLogger(__name__)
 
 
 class DecisionKind(StrEnum):
@@ -45,9 +52,25 @@ class DecisionResult:
 
     submission_id: UUID
     decided: bool
+    """Whether the decision stands, made now or before."""
     state: str | None
+    repeated: bool = False
+    """Whether it stood before: somebody had decided the same already."""
     error_code: str | None = None
     message: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What became of every item of one act, in the order given."""
+
+    id: UUID
+    results: tuple[DecisionResult, ...]
+
+    @property
+    def made(self) -> int:
+        """How many decisions this act made."""
+        return sum(result.decided and not result.repeated for result in self.results)
 
 
 def decide(
@@ -59,8 +82,8 @@ def decide(
     reason: str,
     at: datetime,
     batch_id: UUID | None = None,
-) -> State:
-    """Decides on one submission in the caller's transaction and returns its new state.
+) -> DecisionResult:
+    """Decides on one submission in the caller's transaction and returns what became of it.
 
     Approval queues packaging and storing; a return or refusal queues the removal of the staged bytes. The same decision by anyone on a
     submission that has it already changes nothing.
@@ -80,7 +103,7 @@ def decide(
     principal.require(Permission.SUBMISSION_DECIDE, submission.archiving_agency)
     target = _NEXT_STATE[kind]
     if submission.state is target and submission.decided_at is not None:
-        return submission.state
+        return DecisionResult(submission_id=submission_id, decided=True, state=target.value, repeated=True)
     transition(
         session,
         submission,
@@ -103,7 +126,7 @@ def decide(
     )
     follow = JobKind.STORE_SUBMISSION if kind is DecisionKind.APPROVE else JobKind.DISCARD_STAGING
     enqueue(session, follow, submission.id, at=at)
-    return target
+    return DecisionResult(submission_id=submission_id, decided=True, state=target.value)
 
 
 def decide_many(
@@ -114,8 +137,10 @@ def decide_many(
     principal: Principal,
     reason: str,
     at: datetime,
-) -> list[DecisionResult]:
+) -> Batch:
     """Decides on many submissions, each in its own transaction, and reports each.
+
+    A database that fails on the way ends the act: what was decided before stands, the rest is reported as not decided and waits as it did.
 
     Raises:
         BadRequest: too many at once.
@@ -123,19 +148,26 @@ def decide_many(
     if len(submission_ids) > MAX_BATCH:
         raise BadRequest(f"{len(submission_ids)} submissions at once, the limit is {MAX_BATCH}")
     batch_id = new_id()
-    results = []
-    for submission_id in dict.fromkeys(submission_ids):
+    waiting = list(dict.fromkeys(submission_ids))
+    results: list[DecisionResult] = []
+    for submission_id in waiting:
         try:
             with database.write() as session:
-                state = decide(
+                result = decide(
                     session, submission_id, kind, principal=principal, reason=reason, at=at, batch_id=batch_id
                 )
         except ArchiveError as exc:
-            results.append(
-                DecisionResult(
-                    submission_id=submission_id, decided=False, state=None, error_code=exc.code, message=exc.message
-                )
-            )
-        else:
-            results.append(DecisionResult(submission_id=submission_id, decided=True, state=state.value))
-    return results
+            result = _undecided(submission_id, exc.code, exc.message)
+        except DBAPIError as exc:
+            _log.exception("the database failed after %d of %d decisions", len(results), len(waiting))
+            left = waiting[len(results) :]
+            results += [
+                _undecided(item, DATABASE_FAILED, f"the database failed: {type(exc).__name__}") for item in left
+            ]
+            break
+        results.append(result)
+    return Batch(id=batch_id, results=tuple(results))
+
+
+def _undecided(submission_id: UUID, code: str, message: str) -> DecisionResult:
+    return DecisionResult(submission_id=submission_id, decided=False, state=None, error_code=code, message=message)

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from archive_service.web import (
     assets,
     copy_pages,
+    deciding,
     home,
     operation_pages,
     queue,
@@ -29,6 +30,7 @@ def add_pages(app: FastAPI, headers: Mapping[str, str]) -> None:
         assets,
         session_pages,
         home,
+        deciding,  # before the queue, whose addresses name a submission where these name an act
         queue,
         record_pages,
         copy_pages,

@@ -1,16 +1,15 @@
-"""The approval queue: submissions by state, their findings, and decisions on one or many at once."""
+"""The approval queue: submissions by state, their findings, and all there is to know about one."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from archive_service import clock, i18n
 from archive_service.access.submissions import (
     SubmissionQuery,
     Worst,
@@ -21,18 +20,14 @@ from archive_service.access.submissions import (
     list_submissions,
 )
 from archive_service.audit import events_of
-from archive_service.errors import NotFound
 from archive_service.findings import Finding, definition
-from archive_service.i18n import N_
 from archive_service.identity.permissions import Permission, in_scope
 from archive_service.ingest.findings import stored_findings
-from archive_service.models import Component, Decision, SignatureVerdict, State, Submission
+from archive_service.models import Component, SignatureVerdict, State, Submission
 from archive_service.rules import retention
-from archive_service.transfer.decisions import DecisionKind, DecisionResult, decide_many
-from archive_service.web.flash import Flash, Tone, put_flash
 from archive_service.web.templating import render
 from archive_service.web.timeline import timeline
-from archive_service.web.visitors import MemberDep, MemberSenderDep, OnlookerDep, Visitor, local_path, see_other
+from archive_service.web.visitors import MemberDep, OnlookerDep, Visitor
 
 router = APIRouter(include_in_schema=False)
 
@@ -188,95 +183,6 @@ def get_findings(submission_id: UUID, request: Request, visitor: MemberDep) -> R
             findings=findings,
             definition=definition,
         )
-
-
-@router.post("/decisions")
-def post_decisions(
-    visitor: MemberSenderDep,
-    decision: Annotated[DecisionKind, Form()],
-    submission: Annotated[list[UUID] | None, Form()] = None,
-    reason: Annotated[str, Form(max_length=2000)] = "",
-    back: Annotated[str, Form(max_length=2000)] = "/submissions",
-) -> Response:
-    """Decides on the selected submissions; each stands on its own and is reported on the next page."""
-    chosen = submission or []
-    language = visitor.language
-    if not chosen or (decision is not DecisionKind.APPROVE and not reason.strip()):
-        text = N_("Chưa chọn hồ sơ nào.") if not chosen else N_("Cần ghi lý do khi trả lại hoặc từ chối.")
-        response = see_other(local_path(back))
-        put_flash(response, visitor, Flash(tone=Tone.BAD, text=i18n.translate(text, language)))
-        return response
-    visitor.principal.require(Permission.SUBMISSION_DECIDE)
-    results = decide_many(
-        visitor.service.database,
-        chosen,
-        decision,
-        principal=visitor.principal,
-        reason=reason,
-        at=clock.unique_now(),
-    )
-    with visitor.service.database.read() as session:
-        codes = _codes(session, [result.submission_id for result in results if not result.decided])
-        batch = _batch_of(session, results)
-    one = len(chosen) == 1
-    response = see_other(local_path(back) if one or batch is None else f"/submissions/batches/{batch}")
-    put_flash(response, visitor, _told(results, decision, codes, language))
-    return response
-
-
-_DONE: Final = {
-    DecisionKind.APPROVE: N_("Đã duyệt %(n)s hồ sơ."),
-    DecisionKind.RETURN: N_("Đã trả lại %(n)s hồ sơ."),
-    DecisionKind.REJECT: N_("Đã từ chối %(n)s hồ sơ."),
-}
-
-
-def _told(results: Sequence[DecisionResult], kind: DecisionKind, codes: dict[UUID, str], language: str) -> Flash:
-    failed = [result for result in results if not result.decided]
-    texts = []
-    if len(failed) < len(results):
-        texts.append(i18n.translate(_DONE[kind], language) % {"n": len(results) - len(failed)})
-    if failed:
-        texts.append(i18n.translate(N_("%(n)s hồ sơ không xử lý được."), language) % {"n": len(failed)})
-    details = tuple(
-        f"{codes.get(result.submission_id, result.submission_id)}: {i18n.error_text(result.error_code or '', language)}"
-        for result in failed
-    )
-    return Flash(tone=Tone.BAD if failed else Tone.GOOD, text=" ".join(texts), details=details)
-
-
-def _codes(session: Session, submission_ids: Sequence[UUID]) -> dict[UUID, str]:
-    query = select(Submission.id, Submission.dossier_code).where(Submission.id.in_(submission_ids))
-    return {submission_id: code for submission_id, code in session.execute(query) if code}
-
-
-def _batch_of(session: Session, results: Sequence[DecisionResult]) -> UUID | None:
-    decided = [result.submission_id for result in results if result.decided]
-    query = select(Decision.batch_id).where(Decision.submission_id.in_(decided[:1]))
-    return session.scalars(query).one_or_none()
-
-
-@router.get("/submissions/batches/{batch_id}")
-def get_batch(batch_id: UUID, request: Request, visitor: MemberDep) -> Response:
-    """Shows every item decided in one act, with what became of it since."""
-    visitor.principal.require(Permission.SUBMISSION_READ)
-    query = (
-        select(Submission, Decision)
-        .join(Decision, Decision.submission_id == Submission.id)
-        .where(
-            Decision.batch_id == batch_id,
-            in_scope(
-                visitor.principal, Permission.SUBMISSION_READ, Submission.archiving_agency, Submission.settling_agency
-            ),
-        )
-        .order_by(Submission.dossier_code, Submission.id)
-        .limit(MAX_WATCHED)
-    )
-    with visitor.service.database.read() as session:
-        rows = [(submission, decision) for submission, decision in session.execute(query)]
-        if not rows:
-            raise NotFound(f"no decisions {batch_id}")
-        return render(request, visitor, "batch.html", rows=rows, decision=rows[0][1])
 
 
 @router.get("/submissions/{submission_id}")

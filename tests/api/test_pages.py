@@ -328,20 +328,6 @@ def test_what_is_not_allowed_says_so_in_the_page_design(archive: Archive) -> Non
 # ------------------------------------------------------------------ the queue
 
 
-def test_many_are_approved_at_once_and_each_is_reported(archive: Archive) -> None:
-    good = [waiting(archive, dossier_code=f"000.00.16.H40-26011{n}-0001") for n in range(3)]
-    late = waiting(archive, dossier_code="000.00.16.H40-260119-0009")
-    archive.decide(late, "reject", "đã xử lý")
-    browser = person(archive, "lan", RoleName.ARCHIVIST)
-    answer = browser.post("/decisions", "/submissions", submission=[*good, late], decision="approve")
-    assert answer.status_code == 303
-    page = browser.get(answer.headers["location"])
-    assert "Đã duyệt 3 hồ sơ. 1 hồ sơ không xử lý được." in page.text
-    assert "000.00.16.H40-260119-0009: Hồ sơ không còn ở trạng thái" in page.text
-    assert page.text.count("Đã duyệt, đang lưu") == 3
-    assert {state_of(archive, submission_id) for submission_id in good} == {State.APPROVED}
-
-
 def test_a_return_needs_a_reason(archive: Archive) -> None:
     submission_id = waiting(archive)
     browser = person(archive, "lan", RoleName.ARCHIVIST)

@@ -104,6 +104,22 @@ def test_the_queue_is_narrowed_and_stays_so(watched: Watched) -> None:
     expect(page.locator("[data-select-row]")).not_to_have_count(0)
 
 
+def test_all_that_wait_are_approved_in_one_act_and_watched_until_stored(watched: Watched) -> None:
+    page, site = watched.page, watched.site
+    site.wait(2)
+    watched.sign_in()
+    watched.open("/submissions/decide")
+    number = page.evaluate("document.querySelector('[name=submissions]').value.split(' ').length")
+    page.get_by_role("button", name=f"Từ chối {number} hồ sơ").click()
+    expect(page.get_by_label("Lý do")).to_be_focused()
+    page.get_by_role("button", name=f"Duyệt {number} hồ sơ").click()
+    expect(page.get_by_role("status")).to_contain_text(f"Đã duyệt {number} hồ sơ.")
+    expect(page.locator("#batch-progress")).to_contain_text(f"Đã lưu 0 / {number} hồ sơ")
+    site.archive.work()
+    expect(page.locator("#batch-progress")).to_contain_text(f"Đã lưu {number} / {number} hồ sơ")
+    expect(page.locator("td .state-stored")).to_have_count(number)
+
+
 def test_a_lost_copy_is_seen_and_its_repair_too(watched: Watched) -> None:
     page, site = watched.page, watched.site
     service = site.archive.service

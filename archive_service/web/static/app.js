@@ -27,6 +27,7 @@ function chooseRows(form) {
   const count = form.querySelector("[data-select-count]");
   let last = null;
   let shift = false;
+  form.classList.add("live");
 
   function show() {
     const boxes = rows();
