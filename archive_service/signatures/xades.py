@@ -38,6 +38,10 @@ from archive_service.signatures.xmldsig import (
 
 MAX_SIGNATURES: Final = 50
 """Signatures of one XML file that are judged."""
+KEY_NAMESPACES: Final = ("http://www.w3.org/",)
+"""Namespaces of what a signature holds besides objects: XMLDSig itself and what names keys."""
+XADES_NAMESPACES: Final = ("http://uri.etsi.org/01903/", DS)
+"""Namespaces of qualifying properties, all versions."""
 SIGNED_PROPERTIES_TYPE: Final = "http://uri.etsi.org/01903#SignedProperties"
 
 _UNREADABLE: Final = (*UNREADABLE, etree.LxmlError, XmlSignatureUnreadableError)
@@ -83,7 +87,7 @@ def _signed(signature: Element, outcome: XmlSignature, case: Circumstances) -> S
     content = [r for r in outcome.references if r.element is not properties or properties is None]
     content += outcome.manifest
     counter = any(r.element is not None and r.element.tag == f"{{{DS}}}SignatureValue" for r in content)
-    whole = bool(content) and not counter and _covers_everything(signature, content)
+    whole = bool(content) and not counter and _covers_everything(signature, (*outcome.references, *outcome.manifest))
     if sub is None and not whole and not counter:
         sub, reasons = SubIndication.SIG_CONSTRAINTS_FAILURE, (Reason(code="XML_PARTIAL_COVERAGE"),)
     if sub is None and any(r.added_later for r in content):
@@ -146,27 +150,67 @@ def _signed_properties(signature: Element, references: tuple[Reference, ...]) ->
     return own if any(reference.element is own for reference in references) else None
 
 
-def _covers_everything(signature: Element, content: list[Reference]) -> bool:
-    """Returns whether no element outside the references and outside signatures carries anything of its own."""
-    covered = {r.element for r in content if r.element is not None}
+def _covers_everything(signature: Element, references: tuple[Reference, ...]) -> bool:
+    """Returns whether nothing in the document carries anything of its own that is not digested.
+
+    What transforms leave out is looked at like what stands outside: an enveloped signature is no place for content either. A
+    comment that is not digested must not cut text in two, because some readers take the text before it for all there is.
+    """
+    covered = {r.element for r in references if r.element is not None}
     root = signature.getroottree().getroot()
-    return _carries_nothing(root, covered)
+    left_out = {element for r in references for element in r.left_out}
+    return (
+        _carries_nothing(root, covered)
+        and all(_signature_carries_nothing(element, covered) for element in left_out)
+        and not any(_comment_cuts_text(r.element) for r in references if r.element is not None and not r.with_comments)
+    )
 
 
 def _carries_nothing(element: Element, covered: set[Element]) -> bool:
     if element in covered or not isinstance(element.tag, str):
         return True
     if element.tag == f"{{{DS}}}Signature":
-        return all(_carries_nothing(part, covered) for part in element.findall("ds:Object", NS))
-    if element.tag == f"{{{XADES}}}QualifyingProperties":
-        return True
+        return _signature_carries_nothing(element, covered)
     attributes = [name for name in element.attrib if name not in xmldsig.ID_ATTRIBUTES and "schemaLocation" not in name]
+    is_object = element.tag == f"{{{DS}}}Object"
     texts = [element.text or "", *(child.tail or "" for child in element)]
-    if element.tag != f"{{{DS}}}Object" and (attributes or any(text.strip() for text in texts)):
+    if (attributes and not is_object) or any(text.strip() for text in texts):
         return False
-    children = list(element)
-    leaf_without_meaning = not children and element.tag != f"{{{DS}}}Object"
-    return not leaf_without_meaning and all(_carries_nothing(child, covered) for child in children)
+    children = [child for child in element if not (is_object and child.tag == f"{{{XADES}}}QualifyingProperties")]
+    holders = [child for child in element if child not in children]
+    leaf_without_meaning = not children and not is_object
+    return (
+        not leaf_without_meaning
+        and all(_carries_nothing(child, covered) for child in children)
+        and all(_is_of(holder, XADES_NAMESPACES, covered) for holder in holders)
+    )
+
+
+def _signature_carries_nothing(signature: Element, covered: set[Element]) -> bool:
+    return all(
+        _carries_nothing(part, covered) if part.tag == f"{{{DS}}}Object" else _is_of(part, KEY_NAMESPACES, covered)
+        for part in signature
+    )
+
+
+def _is_of(element: Element, namespaces: tuple[str, ...], covered: set[Element]) -> bool:
+    """Returns whether an element and all in it belong to signatures by their namespaces, or are digested."""
+    if element in covered or not isinstance(element.tag, str):
+        return True
+    known = (etree.QName(element).namespace or "").startswith(namespaces)
+    return known and all(_is_of(child, namespaces, covered) for child in element)
+
+
+def _comment_cuts_text(element: Element) -> bool:
+    """Returns whether a comment in an element has text on both sides."""
+    for comment in element.iter(etree.Comment):
+        before, parent = comment.getprevious(), comment.getparent()
+        if comment is element or parent is None:
+            continue
+        text = before.tail if before is not None else parent.text
+        if (text or "").strip() and (comment.tail or "").strip():
+            return True
+    return False
 
 
 def _coverage(content: list[Reference]) -> str:

@@ -81,6 +81,10 @@ class Reference:
     """The digest holds only once other signatures are taken away: they were added after this one."""
     element: Element | None = None
     """The element that was digested, None for a file."""
+    left_out: tuple[Element, ...] = ()
+    """Signatures in the element that transforms took away before it was digested."""
+    with_comments: bool = True
+    """Whether comments were digested."""
     octets: Callable[[Element | None], Iterator[bytes]] = lambda _: iter(())
     """What was digested, in pieces, for archive time-stamps; a node-set is made octets by the method given."""
 
@@ -309,8 +313,21 @@ def _reference(reference: Element, signature: Element, siblings: Mapping[str, Pa
         added_later=later,
         whole_document=whole,
         element=target,
+        left_out=tuple(_left_out(target, signature, transforms, everything=later)),
+        with_comments=scope.comments
+        and bool(transforms)
+        and _attribute(transforms[-1], "Algorithm").endswith("WithComments"),
         octets=lambda method: iter((_transform(target, signature, transforms, scope, method),)),
     )
+
+
+def _left_out(target: Element, signature: Element, transforms: list[Element], *, everything: bool) -> Iterator[Element]:
+    """Yields the signatures in an element that its transforms do not digest."""
+    used = {transform.get("Algorithm") for transform in transforms}
+    if everything or used & {XPATH, XPATH_FILTER2}:
+        yield from target.iter(f"{{{DS}}}Signature")
+    elif ENVELOPED in used and _inside(target, signature):
+        yield signature
 
 
 def _external(reference: Element, uri: str, algorithm: str, expected: bytes, siblings: Mapping[str, Path]) -> Reference:

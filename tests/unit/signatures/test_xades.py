@@ -5,6 +5,9 @@
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -351,3 +354,132 @@ def test_canonicalisations_in_turn(tmp_path: Path, world: World) -> None:
     enveloped = handmade(world.plain, transforms=(EXCLUSIVE, f"{DS}enveloped-signature"))
     [refused] = check(tmp_path, enveloped, world, mime=XML).reports
     assert refused.indication is Indication.INDETERMINATE
+
+
+# ------------------------------------------------------------------ signature wrapping
+
+
+def _assertion(world: World) -> Any:
+    """<HoSo><NoiDung Id="data">text, signature over #data</NoiDung></HoSo>: a signature inside the part it signs, as in SAML."""
+    signer = XMLSigner(
+        method=methods.enveloped,
+        signature_algorithm=SignatureMethod.ECDSA_SHA256,
+        c14n_algorithm=CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0,
+    )
+    part = etree.fromstring('<NoiDung Id="data"><Chu>Cap 1 ha</Chu></NoiDung>')
+    signed = signer.sign(part, key=world.plain.key, cert=[world.plain.certificate], reference_uri="#data")
+    root = etree.Element("HoSo")
+    root.append(etree.fromstring(etree.tostring(signed)))
+    return root
+
+
+@dataclass(frozen=True)
+class _Wrapped:
+    """The parts a wrapping is made of; `evil` has other text and another Id, `bare` is the original without its signature."""
+
+    root: Any
+    original: Any
+    signature: Any
+    bare: Any
+    evil: Any
+    evil_signed: Any
+
+
+def _wrapped(root: Any) -> _Wrapped:
+    original = root.find("NoiDung")
+    bare, evil = deepcopy(original), deepcopy(original)
+    bare.remove(bare.find("ds:Signature", NS))
+    evil.set("Id", "khac")
+    evil.find("Chu").text = "Cap 100 ha"
+    unsigned = deepcopy(evil)
+    unsigned.remove(unsigned.find("ds:Signature", NS))
+    return _Wrapped(root, original, original.find("ds:Signature", NS), bare, unsigned, evil)
+
+
+def _original_in_signature(w: _Wrapped) -> None:
+    w.root.replace(w.original, w.evil)
+    w.evil.append(w.signature)
+    w.signature.append(w.bare)
+
+
+def _original_beside_signature(w: _Wrapped) -> None:
+    w.root.replace(w.original, w.evil)
+    w.evil.append(w.bare)
+    w.evil.append(w.signature)
+
+
+def _original_in_evil(w: _Wrapped) -> None:
+    w.root.replace(w.original, w.evil)
+    w.evil.append(w.original)
+
+
+def _original_at_the_end(w: _Wrapped) -> None:
+    w.root.replace(w.original, w.evil_signed)
+    w.root.append(w.bare)
+
+
+def _original_in_copied_signature(w: _Wrapped, *, in_object: bool = False) -> None:
+    w.root.replace(w.original, w.evil_signed)
+    signature = w.evil_signed.find("ds:Signature", NS)
+    (etree.SubElement(signature, f"{{{DS}}}Object") if in_object else signature).append(w.bare)
+
+
+def _object(w: _Wrapped) -> Any:
+    return etree.SubElement(w.signature, f"{{{DS}}}Object")
+
+
+def _text_in_object(w: _Wrapped) -> None:
+    _object(w).text = "Cap 100 ha"
+
+
+def _unsigned_properties(w: _Wrapped) -> None:
+    holder = _object(w)
+    for name in ("QualifyingProperties", "UnsignedProperties", "UnsignedDataObjectProperties"):
+        holder = etree.SubElement(holder, f"{{{NS['xades']}}}{name}")
+    holder.append(w.evil)
+
+
+def _comment_in_text(w: _Wrapped) -> None:
+    text = w.original.find("Chu")
+    text.text = "Cap 1"
+    text.append(etree.Comment("x"))
+    text[0].tail = " ha"
+
+
+WRAPPINGS: dict[str, Callable[[_Wrapped], Any]] = {
+    "1": _original_in_signature,
+    "2": _original_beside_signature,
+    "3": lambda w: w.root.insert(0, w.evil),
+    "4": _original_in_evil,
+    "5": _original_at_the_end,
+    "6": _original_in_copied_signature,
+    "7": lambda w: etree.SubElement(w.root, "Extensions").append(w.evil),
+    "8": lambda w: _original_in_copied_signature(w, in_object=True),
+    "object in the signature": lambda w: _object(w).append(w.evil),
+    "text in an object": _text_in_object,
+    "key information": lambda w: w.signature.find("ds:KeyInfo", NS).append(w.evil),
+    "unsigned properties": _unsigned_properties,
+    "properties outside a signature": lambda w: etree.SubElement(
+        w.root, f"{{{NS['xades']}}}QualifyingProperties"
+    ).append(w.evil),
+    "comment in the text": _comment_in_text,
+}
+"""The families XSW1 to XSW8 of Somorovsky et al. 2012, and places that signatures leave undigested."""
+
+
+@pytest.mark.parametrize("family", WRAPPINGS)
+def test_wrapping_families_never_pass(tmp_path: Path, world: World, family: str) -> None:
+    root = _assertion(world)
+    assert check(tmp_path, etree.tostring(root), world, mime=XML).indication is Indication.TOTAL_PASSED
+    WRAPPINGS[family](_wrapped(root))
+    content = etree.tostring(root)
+    result = check(tmp_path, content, world, mime=XML)
+    assert result.reports
+    assert result.indication is not Indication.TOTAL_PASSED, content
+
+
+def test_comment_beside_text_is_no_attack(tmp_path: Path, world: World) -> None:
+    root = _assertion(world)
+    root.find("NoiDung/Chu").append(etree.Comment("ghi chu"))
+    root.insert(0, etree.Comment("dau"))
+    assert check(tmp_path, etree.tostring(root), world, mime=XML).indication is Indication.TOTAL_PASSED
