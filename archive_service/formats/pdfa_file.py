@@ -1,6 +1,6 @@
 """PDF/A file structure: header, trailer, cross-reference table, object syntax, implementation limits (6.1).
 
-Looked at in the raw bytes where qpdf forgives what PDF/A does not. Clauses are those of ISO 19005-1.
+Looked at in the raw bytes where qpdf forgives what PDF/A does not. Clauses are those of ISO 19005-1; limits are those of each part.
 """
 
 import mmap
@@ -15,6 +15,7 @@ import pikepdf
 from archive_service.formats.pdfa_xmp import Problem
 
 _HEADER: Final = re.compile(rb"%PDF-\d\.\d(\r\n|\r|\n)")
+_LATER_HEADER: Final = re.compile(rb"%PDF-1\.[0-7](\r\n|\r|\n)")
 _COMMENT: Final = re.compile(rb"%[\x80-\xff]{4}")
 _XREF: Final = re.compile(rb"xref(?:\r\n|\r|\n)\d+ \d+ ?(?:\r\n|\r|\n)")
 _ENDOBJ: Final = re.compile(rb"[^\r\n]endobj\b")
@@ -32,26 +33,30 @@ MAX_STRING: Final = 65535
 MAX_NAME: Final = 127
 MAX_ARRAY: Final = 8191
 MAX_DICTIONARY: Final = 4095
+MAX_LATER_REAL: Final = 3.403e38
+MAX_LATER_STRING: Final = 32767
+MAX_LATER_OBJECTS: Final = 8_388_607
 
 
 def file_problems(pdf: pikepdf.Pdf, path: Path, part: int) -> Iterator[Problem]:
     """Yields what is wrong with the file's outer form."""
     with path.open("rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as view:
-        yield from _header(view)
-        if part == 1:
-            yield from _cross_references(view)
+        yield from _header(view, part)
+        yield from _cross_references(view, part)
         if len(view) <= _LEXED_BYTES:
             yield from _syntax(view)
     if "/ID" not in pdf.trailer:
         yield "6.1.3", "the trailer has no ID"
     if "/Encrypt" in pdf.trailer:
         yield "6.1.3", "the file is encrypted"
+    if part > 1 and len(pdf.objects) > MAX_LATER_OBJECTS:
+        yield "6.1.12", "more than 8388607 indirect objects"
     if part == 1 and "/OCProperties" in pdf.Root:
         yield "6.1.13", "optional content"
 
 
-def _header(view: mmap.mmap) -> Iterator[Problem]:
-    header = _HEADER.match(view, 0, 64)
+def _header(view: mmap.mmap, part: int) -> Iterator[Problem]:
+    header = (_HEADER if part == 1 else _LATER_HEADER).match(view, 0, 64)
     if header is None:
         yield "6.1.2", "the file does not start with a PDF header"
         return
@@ -59,8 +64,8 @@ def _header(view: mmap.mmap) -> Iterator[Problem]:
         yield "6.1.2", "no comment with four bytes above 127 after the header"
 
 
-def _cross_references(view: mmap.mmap) -> Iterator[Problem]:
-    """Follows the cross-reference tables from the end of the file back to the first."""
+def _cross_references(view: mmap.mmap, part: int) -> Iterator[Problem]:
+    """Follows the cross-reference tables from the end of the file back to the first; parts 2 and 3 allow streams in their place."""
     tail = view[-2048:]
     found = re.findall(rb"startxref\s+(\d+)", tail)
     offset = int(found[-1]) if found else -1
@@ -69,7 +74,8 @@ def _cross_references(view: mmap.mmap) -> Iterator[Problem]:
         visited.add(offset)
         table = view[offset : offset + _TABLE_BYTES]
         if not table.startswith(b"xref"):
-            yield "6.1.4", "a cross-reference stream instead of a table"
+            if part == 1:
+                yield "6.1.4", "a cross-reference stream instead of a table"
             return
         if not _XREF.match(table):
             yield "6.1.4", "the xref keyword or a subsection header is wrongly spaced"
@@ -80,7 +86,7 @@ def _cross_references(view: mmap.mmap) -> Iterator[Problem]:
                 yield "6.1.4", "a line of the cross-reference table is wrongly spaced"
                 break
         previous = re.search(rb"/Prev\s+(\d+)", trailer[:4096].split(b"startxref")[0])
-        if b"/XRefStm" in trailer[:4096].split(b"startxref")[0]:
+        if part == 1 and b"/XRefStm" in trailer[:4096].split(b"startxref")[0]:
             yield "6.1.4", "a cross-reference stream beside the table"
         offset = int(previous[1]) if previous else -1
 
@@ -120,21 +126,21 @@ def hex_problems(text: bytes) -> Iterator[Problem]:
             return
 
 
-def value_problems(value: Any, depth: int = 0) -> Iterator[Problem]:  # any pikepdf or Python value
-    """Yields implementation limits that a value and the direct values in it exceed (6.1.12)."""
+def value_problems(value: Any, part: int, depth: int = 0) -> Iterator[Problem]:  # any pikepdf or Python value
+    """Yields implementation limits of a part that a value and the direct values in it exceed (6.1.12; parts 2 and 3: 6.1.13)."""
     if depth > 20:  # noqa: PLR2004 - direct nesting deeper than this is not met
         return
     if isinstance(value, pikepdf.Object):
-        yield from _object_problems(value, depth)
+        yield from _object_problems(value, part, depth)
     elif isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-        yield from _number_problems(value)
+        yield from _number_problems(value, part)
 
 
-def _number_problems(value: float | Decimal) -> Iterator[Problem]:
+def _number_problems(value: float | Decimal, part: int) -> Iterator[Problem]:
     if isinstance(value, int):
         if abs(value) > MAX_INTEGER:
             yield "6.1.12", "an integer out of range"
-    elif abs(float(value)) > MAX_REAL:
+    elif abs(float(value)) > (MAX_REAL if part == 1 else MAX_LATER_REAL):
         yield "6.1.12", "a real number out of range"
 
 
@@ -143,26 +149,27 @@ def _name_problems(name: str) -> Iterator[Problem]:
         yield "6.1.12", "a name longer than 127 bytes"
 
 
-def _object_problems(value: pikepdf.Object, depth: int) -> Iterator[Problem]:
+def _object_problems(value: pikepdf.Object, part: int, depth: int) -> Iterator[Problem]:
     if isinstance(value, pikepdf.Name):
         yield from _name_problems(str(value))
     elif isinstance(value, pikepdf.String):
-        if len(bytes(value)) > MAX_STRING:
-            yield "6.1.12", "a string longer than 65535 bytes"
+        most = MAX_STRING if part == 1 else MAX_LATER_STRING
+        if len(bytes(value)) > most:
+            yield "6.1.12", f"a string longer than {most} bytes"
     elif isinstance(value, pikepdf.Array):
-        if len(value) > MAX_ARRAY:
+        if part == 1 and len(value) > MAX_ARRAY:
             yield "6.1.12", "an array of more than 8191 elements"
-        yield from _direct_problems(list(value), depth)
+        yield from _direct_problems(list(value), part, depth)
     elif isinstance(value, (pikepdf.Dictionary, pikepdf.Stream)):
         entries = dict(value.items())
-        if len(entries) > MAX_DICTIONARY:
+        if part == 1 and len(entries) > MAX_DICTIONARY:
             yield "6.1.12", "a dictionary of more than 4095 entries"
         for key in entries:
             yield from _name_problems(key)
-        yield from _direct_problems(list(entries.values()), depth)
+        yield from _direct_problems(list(entries.values()), part, depth)
 
 
-def _direct_problems(values: list[Any], depth: int) -> Iterator[Problem]:
+def _direct_problems(values: list[Any], part: int, depth: int) -> Iterator[Problem]:
     for item in values:
         if not (isinstance(item, pikepdf.Object) and item.is_indirect):
-            yield from value_problems(item, depth + 1)
+            yield from value_problems(item, part, depth + 1)

@@ -1,7 +1,6 @@
 """PDF/A objects: output intents, fonts, annotations, actions, forms (6.1.10-6.1.12, 6.2.2, 6.3, 6.5, 6.6, 6.9).
 
-Clauses are those of ISO 19005-1. What parts 2 and 3 allow in addition (transparency, JPEG 2000, embedded PDF/A) is not
-judged for them.
+Clauses are those of ISO 19005-1, also for parts 2 and 3, where `pdfa_later.CLAUSES` gives theirs.
 """
 
 import re
@@ -23,13 +22,13 @@ _ANNOTATIONS: Final = frozenset(
         "/StrikeOut", "/Stamp", "/Ink", "/Popup", "/Widget", "/PrinterMark", "/TrapNet",
     }
 )  # fmt: skip
-_LATER_ANNOTATIONS: Final = frozenset({"/Polygon", "/PolyLine", "/Caret", "/Redact", "/Watermark"})
+_LATER_ANNOTATIONS: Final = frozenset({"/Polygon", "/PolyLine", "/Caret", "/Redact", "/Watermark", "/FileAttachment"})
 _FORBIDDEN_ACTIONS: Final = frozenset(
     {"/Launch", "/Sound", "/Movie", "/ResetForm", "/ImportData", "/JavaScript", "/Hide", "/SetState", "/NOP", "/Rendition",
      "/Trans", "/SetOCGState", "/GoTo3DView"}
 )  # fmt: skip
 _NAMED: Final = frozenset({"/NextPage", "/PrevPage", "/FirstPage", "/LastPage"})
-_PRINT, _HIDDEN_BITS = 4, 1 | 2 | 32
+_PRINT, _HIDDEN_BITS, _TOGGLE_NO_VIEW = 4, 1 | 2 | 32, 256
 _FONT_FILES: Final = ("/FontFile", "/FontFile2", "/FontFile3")
 _PREDEFINED_CMAPS: Final = frozenset({"/Identity-H", "/Identity-V"})
 _SUBSET: Final = re.compile(r"/[A-Z]{6}\+")
@@ -75,13 +74,12 @@ def object_problems(pdf: pikepdf.Pdf, part: int) -> Iterator[Problem]:
     """Yields what is wrong with single objects, whether or not a page uses them."""
     for obj in pdf.objects:
         kind = getattr(obj, "_type_code", None)  # numbers come as Python's
-        if part == 1:
-            yield from value_problems(obj)
+        yield from value_problems(obj, part)
         if kind is ObjectType.stream:
             yield from _stream(obj)
         if kind in {ObjectType.dictionary, ObjectType.stream}:
             yield from _action(obj)
-            if "/EF" in obj and part < 3:  # noqa: PLR2004 - part 3 allows any embedded file
+            if "/EF" in obj and part == 1:
                 yield "6.1.11", "an embedded file"
             if obj.get("/Type") == "/CMap":
                 yield from _cmap(obj)
@@ -222,25 +220,29 @@ def _annotation(annotation: Any, part: int) -> Iterator[Problem]:
         yield "6.5.2", f"annotation {kind[1:]}"
     if kind != "/Popup":
         flags = int(annotation.get("/F", 0))
-        if not flags & _PRINT or flags & _HIDDEN_BITS:
+        hidden = _HIDDEN_BITS if part == 1 else _HIDDEN_BITS | _TOGGLE_NO_VIEW
+        if not flags & _PRINT or flags & hidden:
             yield "6.5.3", "an annotation that is hidden or not printed"
     if part == 1 and float(annotation.get("/CA", 1)) != 1:
         yield "6.5.3", "an annotation with opacity"
-    yield from _appearance(annotation, kind)
+    if part == 1:
+        yield from appearance_problems(annotation, "6.5.3")
     if kind == "/Widget":
         yield from _widget(annotation, part)
 
 
-def _appearance(annotation: Any, kind: str) -> Iterator[Problem]:
+def appearance_problems(annotation: Any, clause: str) -> Iterator[Problem]:
+    """Yields what is wrong with an annotation's appearances, under the clause of the part in question."""
+    kind = str(annotation.get("/Subtype"))
     appearance = annotation.get("/AP")
     if not isinstance(appearance, pikepdf.Dictionary):
         return
     if set(appearance.keys()) - {"/N"}:
-        yield "6.5.3", "an appearance other than the normal one"
+        yield clause, "an appearance other than the normal one"
     normal = appearance.get("/N")
     button = kind == "/Widget" and _inherited(annotation, "/FT") == "/Btn"
     if normal is not None and isinstance(normal, pikepdf.Stream) == button:
-        yield "6.5.3", "a normal appearance of the wrong kind"
+        yield clause, "a normal appearance of the wrong kind"
 
 
 def _inherited(field: Any, key: str) -> Any:
@@ -258,22 +260,16 @@ def _widget(annotation: Any, part: int) -> Iterator[Problem]:
         yield "6.6.2", "additional actions of a form field"
     if "/A" in annotation:
         yield "6.9", "a form field with an action"
-    # ISO 19005-2 6.3.3 lets a field without size, such as an invisible signature, go without appearance
-    if "/AP" not in annotation and not (part > 1 and _has_no_size(annotation)):
+    if part == 1 and "/AP" not in annotation:
         yield "6.9", "a form field without an appearance"
 
 
-def _has_no_size(annotation: Any) -> bool:
-    box = [float(value) for value in annotation.get("/Rect", [0, 0, 1, 1])]
-    return box[0] == box[2] and box[1] == box[3]
-
-
-def form_problems(pdf: pikepdf.Pdf) -> Iterator[Problem]:
-    """Yields what is wrong with the interactive form (6.9)."""
+def form_problems(pdf: pikepdf.Pdf, part: int) -> Iterator[Problem]:
+    """Yields what is wrong with the interactive form (6.9; XFA under parts 2 and 3: 6.4.2)."""
     form = pdf.Root.get("/AcroForm")
     if not isinstance(form, pikepdf.Dictionary):
         return
     if form.get("/NeedAppearances", False):
         yield "6.9", "appearances left to the reader"
     if "/XFA" in form:
-        yield "6.9", "an XFA form"
+        yield "6.9" if part == 1 else "6.4.2", "an XFA form"

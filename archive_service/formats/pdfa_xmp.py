@@ -1,7 +1,7 @@
 """PDF/A metadata: the XMP packet, its agreement with the information dictionary, and the identification (6.7).
 
-Clauses are those of ISO 19005-1. The tables of predefined properties are XMP 2004's and are applied to part 1 only;
-values of properties declared in extension schemas are not typed.
+Clauses are those of ISO 19005-1, except where parts 2 and 3 ask something else (6.6.2.3). Part 1 predefines the properties of XMP 2004,
+parts 2 and 3 those of XMP 2005; values of properties declared in extension schemas are not typed.
 """
 
 import re
@@ -12,6 +12,7 @@ import pikepdf
 from lxml import etree
 
 from archive_service.formats.pdf import PDFA_NAMESPACE, xmp_packet, xmp_tree
+from archive_service.formats.pdfa_extensions import extension_problems, predefined
 from archive_service.formats.xmp_schemas import PREDEFINED, SIMPLE
 
 Problem = tuple[str, str]
@@ -77,6 +78,9 @@ def metadata_problems(pdf: pikepdf.Pdf, part: int) -> Iterator[Problem]:
     if part == 1:
         yield from _schema_problems(properties, _declared(tree))
         yield from _info_problems(pdf, properties)
+    else:
+        yield from _later_schema_problems(properties, _declared(tree))
+        yield from extension_problems(properties.get((_EXTENSION, "schemas")))
 
 
 def _packet_problems(packet: bytes) -> Iterator[Problem]:
@@ -153,6 +157,20 @@ def _schema_problems(properties: Properties, declared: set[tuple[str, str]]) -> 
                 yield "6.7.2", f"property {name} of {namespace} is neither predefined nor declared"
         elif not _fits(value, kind):
             yield "6.7.2", f"property {name} is not of type {kind}"
+
+
+def _later_schema_problems(properties: Properties, declared: set[tuple[str, str]]) -> Iterator[Problem]:
+    """Yields properties that neither XMP 2005 nor the packet's own schemas have, and values of the wrong type.
+
+    XMP 2005 added properties to XMP 2004 and changed the type of none.
+    """
+    for (namespace, name), value in properties.items():
+        known = predefined(namespace, name)
+        kind = PREDEFINED.get(namespace, {}).get(name)
+        if known is False and (namespace, name) not in declared:
+            yield "6.6.2.3.1", f"property {name} of {namespace} is neither predefined nor declared"
+        elif kind is not None and namespace != _EXTENSION and not _fits(value, kind):
+            yield "6.6.2.3.1", f"property {name} is not of type {kind}"
 
 
 def _fits(value: etree._Element | str, kind: str) -> bool:
