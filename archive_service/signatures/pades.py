@@ -195,7 +195,9 @@ def _examine_structure(entry: _Found, embedded: EmbeddedPdfSignature, reader: Pd
         return
     if pdf_structure.covers_to_the_end(embedded, stream):
         return
-    if pdf_structure.unaccounted_tail(embedded, reader, stream):
+    if pdf_structure.unaccounted_tail(embedded, reader, stream) or pdf_structure.hidden_objects(
+        embedded, reader, stream
+    ):
         entry.changes = ChangesAfterSigning.SUSPICIOUS
         entry.reasons.append(Reason(code="BYTES_AFTER_END"))
     quiet = entry.changes in {ChangesAfterSigning.NONE, ChangesAfterSigning.VALIDATION_MATERIAL}

@@ -5,12 +5,15 @@ Each closes a way of showing other content under a signature that verifies:
     makes a partly signed file look wholly signed.
   - Bytes after the last known revision belong to no cross-reference table. Readers that repair files show them all the same
     (incremental-saving attack).
+  - Objects that no cross-reference of the updates points at are shown by readers that find a reason to rebuild the cross-references.
   - A hybrid file (a table, and a cross-reference stream for newer readers) may show two readers two contents, or place its stream
     behind what was signed. Word writes such files, so they are held to one content instead of being refused.
   - Fonts and defaults of the interactive form decide how every field looks; pyHanko lets them change with any update.
   - So it does with title, author, subject and keywords, which readers show above the page and archives take over.
 """
 
+import mmap
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
@@ -40,6 +43,8 @@ MAX_COMPARE_DEPTH: Final = 30
 
 _HEX_DIGITS: Final = frozenset(b"0123456789abcdefABCDEF")
 _EOF: Final = b"%%EOF"
+_OBJECT: Final = re.compile(rb"(?<![0-9])[0-9]{1,10}[\x00\t\n\f\r ]+[0-9]{1,5}[\x00\t\n\f\r ]+obj(?![A-Za-z])")
+_NOT_SPACE: Final = re.compile(rb"[^\x00\t\n\f\r ]")
 _NO_FORM: Final[Any] = {}
 
 
@@ -77,6 +82,27 @@ def unaccounted_tail(embedded: EmbeddedPdfSignature, reader: PdfFileReader, stre
     ranges = [int(value) for value in embedded.byte_range]
     stream.seek(ranges[-2] + ranges[-1])
     return bool(stream.read(TAIL_BYTES).strip())
+
+
+def hidden_objects(embedded: EmbeddedPdfSignature, reader: PdfFileReader, stream: BinaryIO) -> bool:
+    """Returns whether an object stands behind the signed part that no cross-reference of a later revision points at."""
+    ranges = [int(value) for value in embedded.byte_range]
+    end = ranges[-2] + ranges[-1]
+    with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        found = {match.start() for match in _OBJECT.finditer(content, end)}
+        known = set(_places(reader, embedded.signed_revision + 1)) if found else set()
+        for place in known:
+            start = _NOT_SPACE.search(content, place) if place < len(content) else None
+            found.discard(start.start() if start else place)
+    return bool(found)
+
+
+def _places(reader: PdfFileReader, first: int) -> Iterator[int]:
+    """Yields where the cross-references of revisions say that objects stand, their own streams included."""
+    for number in range(first, reader.xrefs.total_revisions):
+        data = reader.xrefs.get_xref_data(number)
+        yield from (place for _, place in data.standard_xrefs.values())
+        yield reader.xrefs.get_xref_container_info(number).start_location
 
 
 class SignatureInFile(EmbeddedPdfSignature):

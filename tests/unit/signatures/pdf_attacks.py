@@ -151,6 +151,13 @@ def looped(pdf: bytes) -> bytes:
     return changed.replace(b"/Prev 0 >>", b"/Prev %d >>" % startxref(changed))
 
 
+def hidden_before_update(pdf: bytes) -> bytes:
+    """Content that no cross-reference knows of, before an update that adds validation data and nothing else."""
+    hidden = appended(pdf, {CONTENT: stream(EVIL)}, table=False)
+    catalog = object_text(pdf, CATALOG).rstrip().removesuffix(b">>")
+    return appended(hidden, {CATALOG: catalog + b"/DSS 51 0 R >>", 51: b"<< /Type /DSS /Certs [] >>"})
+
+
 INCREMENTAL: Mapping[str, Callable[[bytes], bytes]] = {
     "update": lambda pdf: appended(pdf, {CONTENT: stream(EVIL)}),
     "update without table": lambda pdf: appended(pdf, {CONTENT: stream(EVIL)}, table=False),
@@ -172,6 +179,7 @@ INCREMENTAL: Mapping[str, Callable[[bytes], bytes]] = {
     "cross-reference loop": looped,
     "content freed": lambda pdf: appended(pdf, {}, offsets={CONTENT: 0}),
     "text over the page": add_page_text,
+    "hidden before validation data": hidden_before_update,
     "prefix before the header": lambda pdf: b"%!PS-Adobe\n" + pdf,
     "second document after the first": lambda pdf: pdf + blank_pdf("GIA MAO"),
 }
