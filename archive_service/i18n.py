@@ -58,9 +58,13 @@ def choose_language(cookie: str | None) -> str:
 # ------------------------------------------------------------------ dates, sizes
 
 
-def format_datetime(at: datetime | None) -> str:
-    """Returns `dd/MM/yyyy HH:mm` in Vietnamese time, the same in both languages."""
-    return f"{require_aware(at).astimezone(LEGAL_ZONE):%d/%m/%Y %H:%M}" if at else ""
+def format_datetime(at: datetime | None, *, seconds: bool = False) -> str:
+    """Returns `dd/MM/yyyy HH:mm` in Vietnamese time, the same in both languages; with seconds where order matters."""
+    return (
+        f"{require_aware(at).astimezone(LEGAL_ZONE):{'%d/%m/%Y %H:%M:%S' if seconds else '%d/%m/%Y %H:%M'}}"
+        if at
+        else ""
+    )
 
 
 def format_date(on: date | None) -> str:
@@ -291,6 +295,20 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "RUNNING": N_("Đang chạy"),
             "DONE": N_("Xong"),
             "PARKED": N_("Dừng, cần xem"),
+        },
+        "subject_kind": {
+            "submission": N_("Lượt nộp"),
+            "record": N_("Hồ sơ lưu trữ"),
+            "account": N_("Tài khoản"),
+            "token": N_("Mã truy cập"),
+            "job": N_("Công việc nền"),
+            "location": N_("Kho"),
+            "incident": N_("Sự cố"),
+            "hold": N_("Lệnh giữ nguyên"),
+            "archive": N_("Hệ thống"),
+            "backup": N_("Bản sao lưu"),
+            "trust-anchor": N_("Chứng thư gốc"),
+            "review": N_("Lần rà soát"),
         },
         "event": {
             "submission.opened": N_("Bắt đầu nhận hồ sơ"),

@@ -66,7 +66,7 @@ def list_records(session: Session, query: RecordQuery, principal: Principal) -> 
     """
     limit = page_size(query.limit)
     principal.require(Permission.RECORD_SEARCH)
-    statement = select(Record).where(_scope(principal, Permission.RECORD_SEARCH))
+    statement = select(Record).where(record_scope(principal, Permission.RECORD_SEARCH))
     statement = _filtered(statement, query)
     if query.content is not None:
         principal.require(Permission.RECORD_READ)
@@ -94,7 +94,7 @@ def _holding(session: Session, term: Term, principal: Principal) -> Select[UUID]
     found = select(TextPiece.record_id).where(TextPiece.id.in_(text_index.pieces_with(session, term)))
     if _reads_all_it_finds(principal):
         return found
-    return found.join(Record, Record.id == TextPiece.record_id).where(_scope(principal, Permission.RECORD_READ))
+    return found.join(Record, Record.id == TextPiece.record_id).where(record_scope(principal, Permission.RECORD_READ))
 
 
 def _reads_all_it_finds(principal: Principal) -> bool:
@@ -116,7 +116,8 @@ def _term_range(word: Word) -> ColumnElement[bool]:
     return and_(RecordTerm.term >= word.written, RecordTerm.term < word.written + _END)
 
 
-def _scope(principal: Principal, permission: Permission) -> ColumnElement[bool]:
+def record_scope(principal: Principal, permission: Permission) -> ColumnElement[bool]:
+    """Returns the condition that keeps a query over records to those the principal may use in this way."""
     return in_scope(
         principal, permission, Record.archiving_agency, Record.settling_agency, access_column=Record.access_mode
     )
@@ -157,7 +158,7 @@ def find_record(session: Session, record_id: UUID, principal: Principal, permiss
         NotPermitted: the principal has the permission nowhere.
     """
     principal.require(permission)
-    statement = select(Record).where(Record.id == record_id, _scope(principal, permission))
+    statement = select(Record).where(Record.id == record_id, record_scope(principal, permission))
     record = session.scalars(statement).one_or_none()
     if record is None:
         raise NotFound(f"record {record_id} not found")

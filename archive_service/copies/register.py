@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from archive_service import clock
 from archive_service.access import records as access
 from archive_service.access.content import StoredRange, component_range, stream
+from archive_service.access.pages import Page, last_first
 from archive_service.audit import record_event
 from archive_service.copies.marks import CopyForm, CopyMarks
 from archive_service.copies.render import RenderedCopy, render_certified_copy
@@ -342,6 +343,26 @@ def cancel_copy(session: Session, copy_id: UUID, principal: Principal, *, reason
         detail={"copy_id": str(copy.id), "reason": reason},
     )
     return copy
+
+
+def list_copies(
+    session: Session, principal: Principal, *, verify_code: str | None = None, cursor: str | None = None, limit: int
+) -> Page[CertifiedCopy]:
+    """Returns a page of the register of certified copies, last issued first, of the records the principal may ask about.
+
+    Raises:
+        NotPermitted: the principal has the permission nowhere.
+        BadRequest: a malformed cursor.
+    """
+    principal.require(Permission.COPY_READ)
+    statement = (
+        select(CertifiedCopy)
+        .join(Record, Record.id == CertifiedCopy.record_id)
+        .where(access.record_scope(principal, Permission.COPY_READ))
+    )
+    if verify_code:
+        statement = statement.where(CertifiedCopy.verify_code == verify_code)
+    return last_first(session, statement, CertifiedCopy.issued_at, CertifiedCopy.id, cursor=cursor, limit=limit)
 
 
 def copies_of(record_id: UUID) -> Select[CertifiedCopy]:

@@ -39,9 +39,14 @@ class PublicFacts:
     cancelled_at: datetime | None = None
 
 
+def typed_code(text: str) -> str:
+    """Returns a verification code as it is kept: spaces, dashes and case in what was typed do not matter."""
+    return re.sub(r"[^0-9A-Za-z]", "", text)[:40].upper()
+
+
 def verify_code(session: Session, text: str) -> PublicFacts:
-    """Returns the public facts of a verification code; spaces, dashes and case in what was typed do not matter."""
-    code = re.sub(r"[^0-9A-Za-z]", "", text)[:40].upper()
+    """Returns the public facts of a verification code as somebody typed it."""
+    code = typed_code(text)
     query = select(CertifiedCopy).where(CertifiedCopy.verify_code == code, CertifiedCopy.completed_at.is_not(None))
     copy = session.scalars(query).one_or_none()
     if copy is None:

@@ -442,8 +442,8 @@ def explain(assignment: RetentionAssignment, language: str = "vi") -> list[str]:
 
 _STEP_TEXT: Final = {
     Step.WORK_ENDED: (
-        "Công việc kết thúc ngày {ended_on} (giờ Việt Nam, từ {closed_at}): tính từ năm {start_year}.",
-        "Work ended on {ended_on} (Vietnamese time, from {closed_at}): counted from the year {start_year}.",
+        "Công việc kết thúc ngày {ended_on} theo giờ Việt Nam (hồ sơ ghi {closed_at}): tính từ năm {start_year}.",
+        "Work ended on {ended_on} in Vietnamese time (the dossier says {closed_at}): counted from the year {start_year}.",
     ),
     Step.DOCUMENTS: (
         "Hồ sơ có {documents} tài liệu; {without_rule} tài liệu không có quy tắc rõ ràng.",
@@ -474,7 +474,27 @@ _BLOCKED_TEXT: Final = {
 def _explain_step(step: FormulaStep, assignment: RetentionAssignment, *, english: bool) -> str:
     why = _BLOCKED_TEXT[assignment.blocked_reason][english] if assignment.blocked_reason else ""
     period = _period_words(assignment.years, "en" if english else "vi")
-    return _STEP_TEXT[step.step][english].format(**{**step.params, "period": period, "why": why})
+    spoken = {name: _spoken(value) if name in _TIMES else value for name, value in step.params.items()}
+    texts = _NO_DAY_TEXT if step.step is Step.WORK_ENDED and not step.params["ended_on"] else _STEP_TEXT[step.step]
+    return texts[english].format(**{**spoken, "period": period, "why": why})
+
+
+_NO_DAY_TEXT: Final = (
+    "Hồ sơ ghi công việc kết thúc lúc {closed_at}: không tính được ngày theo giờ Việt Nam.",
+    "The dossier says work ended at {closed_at}: no day in Vietnamese time can be told from it.",
+)
+_TIMES: Final = frozenset({"closed_at", "ended_on"})
+
+
+def _spoken(value: str | int | None) -> str:
+    """Returns a day or moment of a formula as people write it, a moment with the zone it was given in."""
+    if not isinstance(value, str):
+        return ""
+    at = datetime.fromisoformat(value)
+    if len(value) == len("2025-03-28"):
+        return f"{at:%d/%m/%Y}"
+    zone = f"{at:%z}"
+    return f"{at:%d/%m/%Y %H:%M}" + (f" UTC{zone[:3]}:{zone[3:5]}" if zone else "")
 
 
 def _explain_rule(rule: AppliedRule, *, english: bool) -> str:

@@ -1,6 +1,5 @@
 """Certified paper copies on pages: issuing and cancelling, and the public answer to a verification code (R107)."""
 
-import re
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -90,7 +89,7 @@ def post_cancel(copy_id: UUID, visitor: MemberSenderDep, reason: Line = "") -> R
 @router.get("/verify")
 def get_verify_form(request: Request, visitor: AnyoneDep, code: Annotated[str, Query(max_length=200)] = "") -> Response:
     """Shows the form for a code; a code typed leads to its page."""
-    typed = re.sub(r"[^0-9A-Za-z]", "", code)[:40].upper()
+    typed = verification.typed_code(code)
     if typed:
         return see_other(f"/verify/{typed}")
     return render(request, visitor, "verify.html", facts=None)

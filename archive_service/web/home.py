@@ -13,8 +13,11 @@ from sqlalchemy.orm import Session
 from archive_service import clock
 from archive_service.access.records import RecordQuery, list_records
 from archive_service.access.storage_overview import count_open_incidents
-from archive_service.access.submissions import count_by_state
+from archive_service.access.submissions import FindingCount, SubmissionQuery, count_by_state
+from archive_service.access.submissions import waiting as waiting_submissions
+from archive_service.access.trends import DayFigures, figures_by_day
 from archive_service.errors import ConfigurationInvalid
+from archive_service.findings import definition
 from archive_service.identity.permissions import Permission, Principal, in_scope
 from archive_service.ingest.trust_anchors import trust_notices
 from archive_service.jobs import queue
@@ -28,6 +31,12 @@ router = APIRouter(include_in_schema=False)
 DUE_SOON: Final = timedelta(days=365)
 """How far ahead the start page looks for records whose period ends."""
 _SHOWN: Final = 5
+_DAYS: Final = 14
+"""Days whose figures the start page draws."""
+_FINDINGS: Final = 6
+"""Kinds of finding it draws."""
+_LOOKED_AT: Final = 1000
+"""Waiting submissions whose findings are counted, those that wait longest first."""
 _CHART_STATES: Final = (
     State.RECEIVING,
     State.CHECKING,
@@ -54,6 +63,9 @@ class Waiting:
     """What the start page shows; None where the person may not see it."""
 
     bars: tuple[Bar, ...] | None
+    days: Sequence[DayFigures] | None
+    findings: Sequence[FindingCount]
+    """Of those that await this person's decision, the worst kinds first."""
     awaiting: int
     oldest: Sequence[Submission]
     latest: Sequence[Record]
@@ -69,7 +81,7 @@ def get_home(request: Request, visitor: MemberDep) -> Response:
     with visitor.service.database.read() as session:
         waiting = waiting_for(session, visitor.principal)
     nobody_trusted = _nobody_trusted(visitor.service.settings)
-    return render(request, visitor, "home.html", waiting=waiting, nobody_trusted=nobody_trusted)
+    return render(request, visitor, "home.html", waiting=waiting, nobody_trusted=nobody_trusted, definition=definition)
 
 
 def _nobody_trusted(settings: Settings) -> bool:
@@ -85,6 +97,8 @@ def waiting_for(session: Session, principal: Principal) -> Waiting:
     counts = count_by_state(session, principal) if reads else {}
     return Waiting(
         bars=bars_of(counts) if reads else None,
+        days=figures_by_day(session, principal, until=clock.today(), days=_DAYS) if reads else None,
+        findings=_findings(session, principal) if principal.may(Permission.SUBMISSION_DECIDE) else (),
         awaiting=counts.get(State.AWAITING_APPROVAL, 0),
         oldest=_oldest(session, principal) if principal.may(Permission.SUBMISSION_DECIDE) else (),
         latest=_latest(session, principal) if principal.may(Permission.RECORD_SEARCH) else (),
@@ -110,6 +124,10 @@ def _oldest(session: Session, principal: Principal) -> Sequence[Submission]:
         in_scope(principal, Permission.SUBMISSION_DECIDE, Submission.archiving_agency),
     )
     return session.scalars(query.order_by(Submission.opened_at, Submission.id).limit(_SHOWN)).all()
+
+
+def _findings(session: Session, principal: Principal) -> Sequence[FindingCount]:
+    return waiting_submissions(session, SubmissionQuery(), principal, limit=_LOOKED_AT).findings[:_FINDINGS]
 
 
 def _latest(session: Session, principal: Principal) -> Sequence[Record]:

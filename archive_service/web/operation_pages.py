@@ -1,5 +1,7 @@
 """What runs by itself: retention reviews, and background work that needs a look."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -9,6 +11,7 @@ from sqlalchemy import func, select
 
 from archive_service import clock, i18n
 from archive_service.access.reviews import find_review, list_reviews
+from archive_service.access.trends import due_by_year
 from archive_service.errors import Conflict
 from archive_service.i18n import N_
 from archive_service.identity.permissions import Permission, in_scope
@@ -23,6 +26,38 @@ router = APIRouter(include_in_schema=False)
 
 PAGE: Final = 50
 _REVIEWS: Final = 100
+_SINGLE_YEARS: Final = 10
+"""Years ahead that the chart of due records shows one by one; later ones are shown by tens."""
+_MOST_SPANS: Final = 20
+"""Columns of the chart; the last one holds whatever comes later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueYears:
+    """Records that fall due in a span of years."""
+
+    first: int
+    last: int
+    count: int
+
+
+def due_years(counts: Mapping[int, int], *, this_year: int) -> list[DueYears]:
+    """Returns the columns of the chart: what is overdue with the present year, ten years one by one, then by tens."""
+    if not counts:
+        return []
+    spans = [(year, year) for year in range(this_year, this_year + _SINGLE_YEARS)]
+    while spans[-1][1] < max(counts):
+        first = spans[-1][1] + 1
+        spans.append((first, first + 9 if len(spans) < _MOST_SPANS - 1 else max(counts)))
+    overdue = sum(count for year, count in counts.items() if year < this_year)
+    return [
+        DueYears(
+            first=first,
+            last=last,
+            count=sum(counts.get(year, 0) for year in range(first, last + 1)) + (overdue if first == this_year else 0),
+        )
+        for first, last in spans
+    ]
 
 
 @router.get("/retention")
@@ -43,6 +78,7 @@ def get_retention(request: Request, visitor: MemberDep) -> Response:
             soon=session.scalars(soon.order_by(Record.retention_due_on, Record.id).limit(PAGE)).all(),
             unmatched=session.scalars(unmatched.order_by(Record.stored_at.desc(), Record.id).limit(PAGE)).all(),
             reviews=list_reviews(session, visitor.principal, limit=_REVIEWS).items,
+            years=due_years(due_by_year(session, visitor.principal), this_year=clock.today().year),
             until=until,
             today=clock.today(),
         )

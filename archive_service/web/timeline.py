@@ -34,12 +34,17 @@ def timeline(events: Sequence[Event], language: str) -> list[TimelineEntry]:
         TimelineEntry(
             at=event.at,
             token=event.type.value,
-            who=event.agent_name,
+            who=_who(event, language),
             notes=tuple(_notes(event.detail, language)),
             tone=_tone(event.type.value),
         )
         for event in events
     ]
+
+
+def _who(event: Event, language: str) -> str:
+    """Returns the person or system by name; a part of this software is the system itself to a reader."""
+    return i18n.translate(N_("Hệ thống"), language) if event.agent_id.startswith("software:") else event.agent_name
 
 
 def _tone(token: str) -> str:

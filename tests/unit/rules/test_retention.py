@@ -129,6 +129,7 @@ def test_a_closing_time_outside_the_calendar_is_kept_and_flagged(own, closed_at)
     rules = own("years = 10")
     assigned = retention.assign(rules, dossier(closed_at=closed_at))
     assert (assigned.due_on, assigned.blocked_reason) == (None, BlockedReason.WORK_END_UNUSABLE)
+    assert "None" not in " ".join(retention.explain(assigned))
     assert finding_codes(rules, closed_at=closed_at) == ["RETENTION_START_UNUSABLE"]
 
 
@@ -169,6 +170,10 @@ def test_the_formula_is_shown_in_both_languages(own):
     vi, en = retention.explain(assigned, "vi"), retention.explain(assigned, "en")
     assert "Đến hạn xem xét: 01/01/(2026 + 20 + 1) = 01/01/2047." in vi
     assert "Due for review: 1 January (2026 + 20 + 1) = 1 January 2047." in en
+    assert vi[0] == (
+        "Công việc kết thúc ngày 01/01/2026 theo giờ Việt Nam (hồ sơ ghi 31/12/2025 17:00 UTC+00:00): tính từ năm 2026."
+    )
+    assert "01/01/2026 in Vietnamese time (the dossier says 31/12/2025 17:00 UTC+00:00)" in en[0]
     assert any("Căn cứ 1 [V]" in line for line in vi)
     assert assigned.rule_set_digest in vi[-1]
 
