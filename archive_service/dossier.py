@@ -6,12 +6,16 @@ dropped. This module reads shape and types only; whether codes, dates and comple
 
 import json
 import re
+from collections import Counter
+from collections.abc import Mapping
 from datetime import date, datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails
 
 from archive_service.digests import Digest, canonical_json, digest_bytes
 from archive_service.field_reasons import field_reason
@@ -24,6 +28,13 @@ EARLIEST_YEAR, LATEST_YEAR = 1900, 2999
 MAX_SIZE_BYTES = 2**50
 """Largest size a component or dossier can declare (1 PiB): a number every database holds."""
 MAX_PAGES = 10_000_000
+MAX_VALUES = 3_000_000
+"""Most members and items dossier.json can hold: a dossier of 100,000 components has half of that. Small values take some hundred
+bytes of memory each, many times their length in the file, so the limit on bytes alone would not bound it."""
+MAX_REASONS = 1000
+"""Findings on the items of one list after which no more are told: who gets these sees what is wrong."""
+MAX_DEPTH = 64
+"""How deep values can stand inside each other; what reads it later must not depend on how deep it was called itself."""
 
 
 class Role(StrEnum):
@@ -193,42 +204,112 @@ class Dossier(_Part):
 
 def parse_json(content: bytes) -> tuple[Any, list[Finding]]:
     """Reads dossier.json bytes into a JSON value; on failure the value is None and a finding says why."""
-
-    def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        members = dict(pairs)
-        if len(members) != len(pairs):
-            twice = sorted({name for name, _ in pairs if sum(other == name for other, _ in pairs) > 1})
-            raise ValueError(f"member {', '.join(twice)} stands twice")
-        return members
-
-    def refuse_constant(token: str) -> Any:
-        raise ValueError(f"{token} is not JSON")
-
     try:
-        value = json.loads(
-            content.decode("utf-8-sig"), object_pairs_hook=refuse_duplicates, parse_constant=refuse_constant
-        )
+        if (
+            sum(map(content.count, (b"[", b"{", b","))) > MAX_VALUES
+        ):  # before they take memory; commas in texts count, too
+            raise ValueError(f"more than {MAX_VALUES} values")  # noqa: TRY301 - the reasons stand together below
+        value = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_members, parse_constant=_refuse_constant)
+        if content.count(b"[") + content.count(b"{") > MAX_DEPTH:
+            _refuse_deeper(value)
         canonical_json(value)
-    except (ValueError, RecursionError) as exc:
-        return None, [
-            Finding(code="DOSSIER_JSON_MALFORMED", location=DOSSIER_FILE_NAME, params={"reason": str(exc)[:300]})
-        ]
+    except RecursionError:
+        return None, [_malformed(_TOO_DEEP)]
+    except ValueError as exc:
+        return None, [_malformed(str(exc)[:300])]
     return value, []
 
 
+_TOO_DEEP: Final = f"nested deeper than {MAX_DEPTH} levels"
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        twice = sorted(name for name, count in counts.items() if count > 1)
+        raise ValueError(f"member {', '.join(twice)} stands twice")
+    return members
+
+
+def _refuse_constant(token: str) -> Any:
+    raise ValueError(f"{token} is not JSON")
+
+
+def _refuse_deeper(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inside = (part.values() if isinstance(part, dict) else part for part in level)
+        level = [item for items in inside for item in items if isinstance(item, dict | list)]
+        if not level:
+            return
+    raise ValueError(_TOO_DEEP)
+
+
+def _malformed(reason: str) -> Finding:
+    return Finding(code="DOSSIER_JSON_MALFORMED", location=DOSSIER_FILE_NAME, params=field_reason(reason))
+
+
 def parse_dossier(value: Any) -> tuple[Dossier | None, list[Finding]]:
-    """Reads a JSON value into a dossier; every malformed field becomes one finding with its JSON pointer."""
+    """Reads a JSON value into a dossier; every malformed field becomes one finding with its JSON pointer, of very many the first."""
+    read, findings = _read_long_lists(value) if isinstance(value, dict) else (value, [])
     try:
-        return Dossier.model_validate(value), []
+        dossier = Dossier.model_validate(read)
     except ValidationError as exc:
-        return None, [
-            Finding(
-                code="DOSSIER_FIELD_INVALID",
-                location="/" + "/".join(map(str, problem["loc"])),
-                params=field_reason(problem["msg"], problem["type"], problem.get("ctx")),
-            )
-            for problem in exc.errors(include_url=False)
-        ]
+        told_already = {finding.location.split("/")[1] for finding in findings}
+        problems = [p for p in exc.errors(include_url=False) if not p["loc"] or p["loc"][0] not in told_already]
+        return None, [*map(_invalid_field, problems), *findings]
+    return (None, findings) if findings else (dossier, [])
+
+
+_LISTS: Final[Mapping[str, TypeAdapter[Any]]] = MappingProxyType(
+    {"components": TypeAdapter(list[Component]), "process": TypeAdapter(list[ProcessStep])}
+)
+"""Members that may hold very many items. Long ones are read some items at a time: a small file of empty items must not become
+millions of findings."""
+_ITEMS_TOGETHER: Final = 500
+
+
+def _read_long_lists(value: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+    """Returns the value with the items of long lists read, without a list in which something is wrong; and what that is."""
+    read = dict(value)
+    findings: list[Finding] = []
+    for name, items in _LISTS.items():
+        given = value.get(name)
+        if not isinstance(given, list) or len(given) <= _ITEMS_TOGETHER:
+            continue
+        read[name], problems = _read_items(name, items, given)
+        if problems:
+            del read[name]
+            findings += problems
+    return read, findings
+
+
+def _read_items(name: str, items: TypeAdapter[Any], given: list[Any]) -> tuple[list[Any], list[Finding]]:
+    """Returns the items as values and what is wrong with others, about `MAX_REASONS` findings at most."""
+    taken: list[Any] = []
+    findings: list[Finding] = []
+    for begin in range(0, len(given), _ITEMS_TOGETHER):
+        if len(findings) >= MAX_REASONS:
+            reason = f"more than {MAX_REASONS} fields are not valid, the others are not told"
+            findings.append(Finding(code="DOSSIER_FIELD_INVALID", location=f"/{name}", params=field_reason(reason)))
+            break
+        try:
+            taken += items.validate_python(given[begin : begin + _ITEMS_TOGETHER])
+        except ValidationError as exc:
+            for problem in exc.errors(include_url=False)[:MAX_REASONS]:
+                place, *inside = problem["loc"]
+                problem["loc"] = (name, begin + int(place), *inside)
+                findings.append(_invalid_field(problem))
+    return taken, findings
+
+
+def _invalid_field(problem: ErrorDetails) -> Finding:
+    return Finding(
+        code="DOSSIER_FIELD_INVALID",
+        location="/" + "/".join(map(str, problem["loc"])),
+        params=field_reason(problem["msg"], problem["type"], problem.get("ctx")),
+    )
 
 
 def content_digest(value: Any) -> Digest:

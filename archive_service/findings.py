@@ -83,10 +83,14 @@ class Finding:
 
 
 class _Params(dict[str, Any]):
-    """Params for a text; a missing one shows as its name so that a message never fails to render."""
+    """Params for a text; a missing one shows as its name so that a message never fails to render.
+
+    A finding kept from before a reason had Vietnamese words shows those it has.
+    """
 
     def __missing__(self, key: str) -> str:
-        return "{" + key + "}"
+        known = self.get(key.removesuffix("_vi"))
+        return "{" + key + "}" if known is None else str(known)
 
 
 @cache
