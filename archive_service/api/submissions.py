@@ -1,7 +1,7 @@
 """Pushing dossiers: open, upload, complete, follow; and deciding on them."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
@@ -49,13 +49,13 @@ router = APIRouter(prefix="/api/v1", tags=["submissions"])
 def _origin(request: Request, principal: Principal) -> Origin:
     sent = request.headers.get("X-Sent-At")
     try:
-        sent_at = clock.require_aware(datetime.fromisoformat(sent)) if sent else None
-    except ValueError:
+        sent_at = clock.require_aware(datetime.fromisoformat(sent)).astimezone(UTC) if sent else None
+    except (ValueError, OverflowError):
         raise BadRequest(
             "X-Sent-At is not an ISO 8601 time with zone",
             problems=[{"location": "header/X-Sent-At", "reason": "malformed"}],
         ) from None
-    return Origin(agent=principal.agent, source_system=principal.name, sent_at=sent_at)
+    return Origin(principal=principal, source_system=principal.name, sent_at=sent_at)
 
 
 @router.post("/submissions", status_code=HTTPStatus.CREATED)
@@ -217,6 +217,7 @@ async def post_package(
 ) -> JSONResponse:
     """Takes a one-shot ZIP of a dossier folder; the same dossier again gives the same submission."""
     principal.require(Permission.SUBMISSION_PUSH)
+    origin = _origin(request, principal)  # before anything is staged
     submission_id = new_id()
     limit = service.settings.max_package_bytes
     writer = await run_in_threadpool(service.staging.writer, submission_id, PACKAGE_NAME, limit_bytes=limit)
@@ -233,8 +234,7 @@ async def post_package(
         service,
         submission_id,
         staged,
-        _origin(request, principal),
-        principal=principal,
+        origin,
         at=clock.unique_now(),
         again=again,
     )

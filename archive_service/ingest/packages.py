@@ -22,7 +22,7 @@ from archive_service.audit import append_event
 from archive_service.digests import sha256
 from archive_service.errors import ArchiveError, DigestMismatch, NotFound, PackageInvalid, TooLarge
 from archive_service.findings import Finding
-from archive_service.identity.permissions import ALL, Permission, Principal
+from archive_service.identity.permissions import ALL, Permission, in_scope
 from archive_service.ingest.findings import LOCATION_LENGTH, stored_findings
 from archive_service.ingest.submissions import (
     DossierInvalid,
@@ -73,7 +73,6 @@ def open_package(
     staged: StagedFile,
     origin: Origin,
     *,
-    principal: Principal,
     at: datetime,
     again: bool = False,
 ) -> Opened:
@@ -86,10 +85,10 @@ def open_package(
     try:
         pushed, files_differ = _dossier_of(service, staged)
         if pushed is None:
-            opened = _open_unreadable(service, submission_id, staged, origin, principal=principal, at=at, again=again)
+            opened = _open_unreadable(service, submission_id, staged, origin, at=at, again=again)
         else:
             dossier = pushed.dossier
-            principal.require(Permission.SUBMISSION_PUSH, dossier.archiving_agency, dossier.settling_agency)
+            origin.principal.require(Permission.SUBMISSION_PUSH, dossier.archiving_agency, dossier.settling_agency)
             opened = open_submission(
                 service.database,
                 service.staging,
@@ -158,19 +157,20 @@ def _open_unreadable(
     staged: StagedFile,
     origin: Origin,
     *,
-    principal: Principal,
     at: datetime,
     again: bool,
 ) -> Opened:
     """Opens a submission without dossier; the digest of the ZIP itself is its identity."""
     with service.database.write() as session:
         known = select(Submission.id).where(
-            Submission.content_sha256 == staged.digest.hex, Submission.dossier_code.is_(None)
+            Submission.content_sha256 == staged.digest.hex,
+            Submission.dossier_code.is_(None),
+            in_scope(origin.principal, Permission.SUBMISSION_READ, Submission.archiving_agency),
         )
         earlier = session.scalars(known.order_by(Submission.opened_at.desc())).first()
         if earlier is not None and not again:
             return Opened(submission_id=earlier, created=False)
-        agencies = principal.agencies(Permission.SUBMISSION_PUSH)
+        agencies = origin.principal.agencies(Permission.SUBMISSION_PUSH)
         # A sender bound to one agency must be able to read why its package was refused.
         agency = next(iter(agencies)) if agencies is not ALL and len(agencies) == 1 else None
         session.add(

@@ -34,6 +34,7 @@ from archive_service.dossier_columns import component_columns, submission_column
 from archive_service.errors import ArchiveError, Conflict, ContentDiffers, NotFound
 from archive_service.field_reasons import field_reason
 from archive_service.findings import Finding
+from archive_service.identity.permissions import Permission, Principal, in_scope
 from archive_service.ids import new_id
 from archive_service.ingest.archived import archived_value
 from archive_service.ingest.difference import differences
@@ -75,9 +76,14 @@ class PushedDossier:
 class Origin:
     """Where a push comes from (R001)."""
 
-    agent: Agent
+    principal: Principal
     source_system: str
     sent_at: datetime | None
+
+    @property
+    def agent(self) -> Agent:
+        """Who pushes, as events name it."""
+        return self.principal.agent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +102,7 @@ class _Earlier:
     id: UUID
     state: State
     content_sha256: str | None
+    settling_agency: str | None
 
 
 def read_dossier(content: bytes) -> PushedDossier:
@@ -173,23 +180,23 @@ def open_submission(  # noqa: PLR0913 - a push has these parts
         again: Open a new submission although the same content was refused before (policies or trust may have changed since).
 
     Raises:
-        ContentDiffers: the code is known with other content.
-        Conflict: a supplement or replacement for a dossier that is not archived yet.
+        ContentDiffers: the code is known with other content; the difference is told to who may see what is held.
+        Conflict: a supplement or replacement for a dossier that is not archived yet, or not within the agencies of who pushes.
     """
-    known = _known(database, staging, pushed, stores, again=again)
+    known = _known(database, staging, pushed, origin.principal, stores, again=again)
     if known is not None:
         return known
     submission_id = submission_id or new_id()
     staging.receive(submission_id, DOSSIER_FILE_NAME, [pushed.content], limit_bytes=len(pushed.content))
     try:
         with database.write() as session:
-            _require_archived_for_supplement(session, pushed.dossier)
+            _require_archived_for_supplement(session, pushed.dossier, origin.principal)
             _insert(session, submission_id, pushed, origin, at=at, form=form)
     except IntegrityError:
         # Another push of the same code came first; which one it was decides between "known" and "differs".
         if form == "dossier":
             staging.discard(submission_id)
-        known = _known(database, staging, pushed, stores, again=again)
+        known = _known(database, staging, pushed, origin.principal, stores, again=again)
         if known is None:
             raise Conflict(
                 f"dossier {pushed.dossier.dossier_code} is being pushed by another request; try again"
@@ -203,7 +210,13 @@ def open_submission(  # noqa: PLR0913 - a push has these parts
 
 
 def _known(
-    database: Database, staging: StagingArea, pushed: PushedDossier, stores: Mapping[str, Store], *, again: bool
+    database: Database,
+    staging: StagingArea,
+    pushed: PushedDossier,
+    principal: Principal,
+    stores: Mapping[str, Store],
+    *,
+    again: bool,
 ) -> Opened | None:
     with database.read() as session:
         earlier = _earlier(session, pushed.dossier)
@@ -215,7 +228,11 @@ def _known(
     adds_version = pushed.dossier.record_status is not RecordStatus.NEW
     blocking = [row for row in active if not (adds_version and row.state is State.STORED)]
     if blocking:
-        raise _content_differs(database, staging, blocking[0], pushed, stores)
+        held = blocking[0]
+        if not principal.may(Permission.SUBMISSION_READ, pushed.dossier.archiving_agency, held.settling_agency):
+            # Codes can be guessed: what another agency sent is not told to who names its code.
+            raise ContentDiffers(f"dossier {pushed.dossier.dossier_code} is known with other content of another agency")
+        raise _content_differs(database, staging, held, pushed, stores)
     if same and not again:
         return Opened(submission_id=same[0].id, created=False)
     return None
@@ -224,7 +241,7 @@ def _known(
 def _earlier(session: Session, dossier: Dossier) -> Sequence[_Earlier]:
     wanted = {"code": dossier.dossier_code, "agency": dossier.archiving_agency}
     return [
-        _Earlier(id=row.id, state=row.state, content_sha256=row.content_sha256)
+        _Earlier(id=row.id, state=row.state, content_sha256=row.content_sha256, settling_agency=row.settling_agency)
         for row in session.connection().execute(_EARLIER, wanted)
     ]
 
@@ -254,13 +271,15 @@ def _content_differs(
     )
 
 
-def _require_archived_for_supplement(session: Session, dossier: Dossier) -> None:
+def _require_archived_for_supplement(session: Session, dossier: Dossier, principal: Principal) -> None:
     if dossier.record_status is RecordStatus.NEW:
         return
     stored = select(Submission.id).where(
         Submission.dossier_code == dossier.dossier_code,
         Submission.archiving_agency == dossier.archiving_agency,
         Submission.state == State.STORED,
+        # Who may not push for the agencies of the archived dossier adds nothing to it, whatever agency the supplement names.
+        in_scope(principal, Permission.SUBMISSION_PUSH, Submission.archiving_agency, Submission.settling_agency),
     )
     if session.scalars(stored).first() is None:
         raise Conflict(
@@ -318,7 +337,7 @@ def _columns(pushed: PushedDossier) -> dict[str, Any]:
 _ADD_SUBMISSION: Final = insert(cast("Table", Submission.__table__)).inline()
 _ADD_COMPONENTS: Final = insert(cast("Table", Component.__table__)).inline()
 _EARLIER: Final = (
-    select(Submission.id, Submission.state, Submission.content_sha256)
+    select(Submission.id, Submission.state, Submission.content_sha256, Submission.settling_agency)
     .where(Submission.dossier_code == bindparam("code"), Submission.archiving_agency == bindparam("agency"))
     .order_by(Submission.opened_at.desc(), Submission.id.desc())
 )

@@ -16,6 +16,8 @@ from archive_service.models import Component, Event, EventType, RoleName, Submis
 from archive_service.samples.small import eight_file_dossier, minimal_dossier, write_json
 from tests.pipeline import Archive
 
+STRANGER = {"name": "Người khác", "identifier": None, "kind": "citizen"}
+
 
 @pytest.fixture
 def dossier(tmp_path: Path) -> Path:
@@ -89,6 +91,26 @@ def test_other_content_under_the_same_code_is_refused_with_the_difference(archiv
     assert [place["pointer"] for place in answer.json()["difference"]] == ["/title"]
     assert answer.headers["content-type"] == "application/problem+json"
     assert _submissions(archive) == 1
+
+
+@pytest.mark.parametrize("form", ["dossier", "package"])
+def test_what_another_agency_sent_is_not_told_to_who_names_its_code(archive: Archive, dossier: Path, form: str) -> None:
+    held = {**archive.open(dossier).json(), **json.loads(_changed(dossier))}
+    other = "000.00.99.H99"
+    body = json.loads(_changed(dossier, settling_agency=other, title="Tiêu đề khác", applicant=STRANGER))
+    write_json(dossier, body)
+    path, content = ("submissions", _changed(dossier)) if form == "dossier" else ("packages", _zip(dossier))
+    answer = archive.call("POST", path, content=content, agency=other)
+    assert (answer.status_code, answer.json()["code"]) == (409, "DOSSIER_CONTENT_DIFFERS")
+    assert set(answer.json()) == {"type", "title", "status", "code", "detail"}
+    assert held["id"] not in answer.text
+    for agency in (body["archiving_agency"], held["settling_agency"], None):
+        answer = archive.call("POST", path, content=content, agency=agency)
+        if agency == held["settling_agency"]:  # nothing of what is pushed is its own
+            assert answer.status_code == 403
+        else:
+            assert answer.json()["submission_id"] == held["id"]
+            assert "/title" in {place["pointer"] for place in answer.json()["difference"]}
 
 
 def test_other_content_after_storing_is_refused_too(archive: Archive, dossier: Path) -> None:
@@ -307,6 +329,30 @@ def test_an_unreadable_package_becomes_a_refused_submission_and_nothing_more(arc
     assert list(archive.service.settings.staging_dir.glob("*/*")) == []
 
 
+def test_the_same_unreadable_package_is_told_to_each_sender(archive: Archive) -> None:
+    first, second = (archive.call("POST", "packages", content=b"no ZIP", agency=agency) for agency in ("H01", "H02"))
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert first.json()["id"] != second.json()["id"]
+    again = archive.call("POST", "packages", content=b"no ZIP", agency="H02")
+    assert again.json()["id"] == second.json()["id"]
+
+
+@pytest.mark.parametrize(
+    "sent_at",
+    ["yesterday", "2025-01-01T00:00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"],
+)
+@pytest.mark.parametrize("form", ["submissions", "packages"])
+def test_a_malformed_time_of_sending_is_refused_and_nothing_is_staged(
+    archive: Archive, dossier: Path, form: str, sent_at: str
+) -> None:
+    content = _changed(dossier) if form == "submissions" else _zip(dossier)
+    answer = archive.call("POST", form, content=content, headers={"X-Sent-At": sent_at})
+    assert (answer.status_code, answer.json()["code"]) == (422, "BAD_REQUEST")
+    assert _submissions(archive) == 0
+    staging = archive.service.settings.staging_dir
+    assert not staging.exists() or list(staging.iterdir()) == []
+
+
 def test_a_sender_may_take_back_an_unfinished_push(archive: Archive, dossier: Path) -> None:
     submission_id = archive.open(dossier).json()["id"]
     answer = archive.call("POST", f"submissions/{submission_id}/withdraw", json={"reason": "gửi nhầm"})
@@ -335,6 +381,17 @@ def test_a_supplement_makes_a_new_version_and_keeps_the_old(archive: Archive, do
     record = archive.call("GET", f"records/{record_id}", role=RoleName.OFFICER).json()
     assert [aip["version"] for aip in record["aips"]] == [2, 1]
     assert len({aip["objid"] for aip in record["aips"]}) == 2
+
+
+def test_a_supplement_comes_from_the_agencies_of_its_dossier(archive: Archive, dossier: Path) -> None:
+    record_id = archive.archive(dossier)
+    other = "000.00.99.H99"
+    taken_over = _changed(dossier, record_status="SUPPLEMENT", settling_agency=other)
+    answer = archive.call("POST", "submissions", content=taken_over, agency=other)
+    assert (answer.status_code, answer.json()["code"]) == (409, "CONFLICT")
+    assert record_id not in answer.text
+    of_the_archive = json.loads(taken_over)["archiving_agency"]
+    assert archive.call("POST", "submissions", content=taken_over, agency=of_the_archive).status_code == 201
 
 
 def test_a_supplement_of_nothing_is_refused(archive: Archive, dossier: Path) -> None:

@@ -113,7 +113,7 @@ class WithoutSignatures:
 def receive(service: Service, folder: Path) -> UUID:
     """Opens, uploads and completes at library level, as the HTTP endpoints do."""
     pushed = read_dossier((folder / "dossier.json").read_bytes())
-    origin = Origin(agent=AGENT, source_system="bench", sent_at=None)
+    origin = Origin(principal=OPERATOR, source_system="bench", sent_at=None)
     opened = open_submission(service.database, service.staging, pushed, origin, at=clock.unique_now())
     for component in pushed.dossier.components:
         with service.database.read_columns() as connection:

@@ -31,7 +31,7 @@ def service(settings: Settings, database: Database) -> Service:
 
 def _received(service: Service, folder: Path) -> UUID:
     pushed = read_dossier((folder / "dossier.json").read_bytes())
-    origin = Origin(agent=AGENT, source_system="tests", sent_at=None)
+    origin = Origin(principal=operator(AGENT), source_system="tests", sent_at=None)
     submission_id = open_submission(
         service.database, service.staging, pushed, origin, at=clock.unique_now()
     ).submission_id
