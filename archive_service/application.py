@@ -20,6 +20,7 @@ from archive_service.api import (
 )
 from archive_service.api.errors import add_error_handlers
 from archive_service.api.openapi import describe
+from archive_service.api.streams import BodyLimit
 from archive_service.service import Service
 from archive_service.web.mounting import add_pages
 
@@ -51,6 +52,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     add_error_handlers(app)
+    app.add_middleware(BodyLimit)
     app.add_middleware(_SecurityHeaders)
     for module in (
         submissions,

@@ -84,18 +84,21 @@ class Database:
 
 
 def _engine(url: str) -> Engine:
+    # Parameters are hidden: errors go to logs and job rows, and people's names and hashes of secrets must not.
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         if parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, connect_args={"timeout": SQLITE_BUSY_S, "check_same_thread": False})
+        engine = create_engine(
+            parsed, connect_args={"timeout": SQLITE_BUSY_S, "check_same_thread": False}, hide_parameters=True
+        )
         folder = Path(parsed.database or ".").absolute().parent
         event.listen(engine, "connect", partial(_sqlite_on_connect, folder))
         event.listen(engine, "begin", _sqlite_on_begin)
         return engine
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-    engine = create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    engine = create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True)
     event.listen(engine, "begin", _postgres_on_begin)
     return engine
 

@@ -5,13 +5,14 @@ import binascii
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Select, and_, or_
 from sqlalchemy.orm import QueryableAttribute, Session
 
+from archive_service.clock import require_aware
 from archive_service.errors import BadRequest
 
 Row = TypeVar("Row")
@@ -45,16 +46,11 @@ def decode_cursor(text: str | None) -> Cursor | None:
         return None
     try:
         at, row_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        cursor = Cursor(datetime.fromisoformat(at), UUID(row_id))
-    except (ValueError, TypeError, binascii.Error, AttributeError):
+        return Cursor(require_aware(datetime.fromisoformat(at)).astimezone(UTC), UUID(row_id))
+    except (ValueError, TypeError, binascii.Error, AttributeError, OverflowError, RecursionError):
         raise BadRequest(
             "cursor is not one this service gave", problems=[{"location": "cursor", "reason": "malformed"}]
         ) from None
-    if cursor.at.tzinfo is None:
-        raise BadRequest(
-            "cursor is not one this service gave", problems=[{"location": "cursor", "reason": "malformed"}]
-        )
-    return cursor
 
 
 @dataclass(frozen=True, slots=True)

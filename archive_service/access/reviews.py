@@ -8,8 +8,9 @@ from sqlalchemy import Row, ScalarSelect, Select, func, select
 from sqlalchemy.orm import Session
 
 from archive_service.access.pages import Page, page_size
+from archive_service.access.records import record_scope
 from archive_service.errors import BadRequest, NotFound
-from archive_service.identity.permissions import ALL, Permission, Principal, in_scope
+from archive_service.identity.permissions import ACCESS_MODES, ROLE_ACCESS, Permission, Principal
 from archive_service.models import Record, RetentionReview, RetentionReviewItem
 
 
@@ -63,9 +64,17 @@ def _line(row: Row[UUID, date, datetime, int]) -> ReviewLine:
 
 
 def _reviews(principal: Principal) -> Select[UUID, date, datetime, int]:
-    whole = principal.agencies(Permission.RETENTION_READ) is ALL
-    due = RetentionReview.due_count if whole else _due_within(principal)
+    due = RetentionReview.due_count if _sees_every_record(principal) else _due_within(principal)
     return select(RetentionReview.id, RetentionReview.on, RetentionReview.made_at, due.label("due"))
+
+
+def _sees_every_record(principal: Principal) -> bool:
+    return any(
+        grant.agency is None
+        and grant.gives(Permission.RETENTION_READ)
+        and ROLE_ACCESS[grant.role] & principal.access == ACCESS_MODES
+        for grant in principal.grants
+    )
 
 
 def _due_within(principal: Principal) -> ScalarSelect[int]:
@@ -75,7 +84,7 @@ def _due_within(principal: Principal) -> ScalarSelect[int]:
         .join(Record, Record.id == RetentionReviewItem.record_id)
         .where(
             RetentionReviewItem.review_id == RetentionReview.id,
-            in_scope(principal, Permission.RETENTION_READ, Record.archiving_agency, Record.settling_agency),
+            record_scope(principal, Permission.RETENTION_READ),
         )
         .correlate(RetentionReview)
         .scalar_subquery()

@@ -56,7 +56,9 @@ def list_submissions(session: Session, query: SubmissionQuery, principal: Princi
 
     Raises:
         BadRequest: a malformed cursor.
+        NotPermitted: the principal may see submissions nowhere.
     """
+    principal.require(Permission.SUBMISSION_READ)
     limit = page_size(query.limit)
     statement = select(Submission).where(*_filters(query, principal))
     return last_first(session, statement, Submission.opened_at, Submission.id, cursor=query.cursor, limit=limit)

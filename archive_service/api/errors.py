@@ -9,8 +9,10 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from archive_service import errors
 from archive_service.access.records import ContentSearchUnavailable
@@ -104,11 +106,24 @@ async def _invalid_request(_request: Request, error: Exception) -> JSONResponse:
     )
 
 
-async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
-    code = HTTPStatus(error.status_code).name
-    return problem(error.status_code, code, str(error.detail), headers=error.headers)
+    headers = error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": ", ".join(_methods(request))}
+    too_large = error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = errors.TooLarge.code if too_large else HTTPStatus(error.status_code).name
+    return problem(error.status_code, code, str(error.detail), headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Returns every method the path takes (RFC 9110 15.5.6); the error itself knows the first route's only."""
+    methods: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        if route.path_format and compile_path(route.path_format)[0].fullmatch(request.url.path):
+            methods |= route.methods or set()
+    return sorted(methods)
 
 
 async def _database_error(request: Request, error: Exception) -> JSONResponse:

@@ -187,6 +187,8 @@ def get_drifts(
     principal.require(Permission.JOB_READ)
     query = select(StorageDrift).where(StorageDrift.reconciliation_id == run_id, StorageDrift.id > cursor)
     with service.database.read() as session:
+        if session.get(Reconciliation, run_id) is None:  # "no differences" is said of a comparison only
+            raise NotFound(f"no comparison {run_id}")
         rows = session.scalars(query.order_by(StorageDrift.id).limit(limit + 1)).all()
         return cut(rows, limit, lambda row: row.id).as_json(_drift_row)
 

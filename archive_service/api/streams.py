@@ -1,4 +1,4 @@
-"""Bytes in and out over HTTP: reading a request body chunk by chunk, answering with ranges of stored objects (RFC 9110 section 14)."""
+"""Bytes in and out over HTTP: request bodies chunk by chunk or limited, answers with ranges of stored objects (RFC 9110 section 14)."""
 
 import base64
 import re
@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from archive_service.access.content import StoredRange, stream
 from archive_service.api.errors import problem
@@ -23,12 +25,61 @@ STAGED_SHOWN_INLINE: Final = frozenset({"application/pdf", "image/jpeg", "image/
 """The same before the decision on a submission: fewer, because nobody stands for these bytes yet."""
 
 
+MAX_WHOLE_BODY_BYTES: Final = 4 * 1024 * 1024
+"""Largest body that is read whole, as forms and small JSON are, before anybody asks who sends it. The longest, an order to hold 10,000
+dossiers by code, has a quarter of that."""
+_LIMIT: Final = "archive_service.body_limit"
+
+
+class BodyLimit:
+    """Refuses bodies larger than `MAX_WHOLE_BODY_BYTES` unless an endpoint takes them in chunks, with a limit of its own. Plain ASGI."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Counts the body of this request."""
+        if scope["type"] == "http":
+            limited = _LimitedBody(receive)
+            scope[_LIMIT] = limited
+            receive = limited.receive
+        await self._app(scope, receive, send)
+
+
+class _LimitedBody:
+    """Counts a body while it is read; lifted where somebody else counts."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._left_bytes: int | None = MAX_WHOLE_BODY_BYTES
+
+    def lift(self) -> None:
+        """Counts no more."""
+        self._left_bytes = None
+
+    async def receive(self) -> Message:
+        """Returns the next part of the body.
+
+        Raises:
+            HTTPException: 413, the body is too long.
+        """
+        message = await self._receive()
+        if self._left_bytes is not None and message["type"] == "http.request":
+            self._left_bytes -= len(message.get("body", b""))
+            if self._left_bytes < 0:
+                # Of this class, which FastAPI lets through while it reads a body.
+                detail = f"the body is longer than {MAX_WHOLE_BODY_BYTES} bytes"
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+        return message
+
+
 async def body_chunks(request: Request, *, limit_bytes: int) -> AsyncIterator[bytes]:
     """Yields the request body in chunks of about `CHUNK_BYTES`.
 
     Raises:
         TooLarge: the body is longer than `limit_bytes`; known from the header where it says so.
     """
+    request.scope[_LIMIT].lift()
     declared = request.headers.get("Content-Length", "")
     if declared.isdigit() and int(declared) > limit_bytes:
         raise TooLarge(f"the body has {declared} bytes, the limit is {limit_bytes}")

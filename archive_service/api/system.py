@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from archive_service import clock, migrations
 from archive_service.access.pages import cut, newest_first
-from archive_service.access.reviews import ReviewLine, list_reviews
+from archive_service.access.records import record_scope
+from archive_service.access.reviews import ReviewLine, find_review, list_reviews
 from archive_service.api.dependencies import After, PageSize, PrincipalDep, ServiceDep
 from archive_service.api.preservation import add_gauges
 from archive_service.api.records import event_page
@@ -36,13 +37,13 @@ from archive_service.service import Service
 router = APIRouter(tags=["system"])
 
 
-@router.get("/healthz")
+@router.api_route("/healthz", methods=["GET", "HEAD"])
 def healthz() -> PlainTextResponse:
     """Says that the process answers."""
     return PlainTextResponse("ok")
 
 
-@router.get("/readyz")
+@router.api_route("/readyz", methods=["GET", "HEAD"])
 def readyz(service: ServiceDep) -> JSONResponse:
     """Says whether the service can do its work: database at the right schema, every storage location there."""
     problems = _database_problems(service) + _storage_problems(service)
@@ -192,13 +193,12 @@ def get_review(
     cursor: UUID | None = None,
 ) -> dict[str, Any]:
     """Lists the records a review found due, within the caller's agencies."""
-    principal.require(Permission.RETENTION_READ)
     statement = (
         select(RetentionReviewItem.record_id, Record.dossier_code, Record.title, RetentionReviewItem.due_on)
         .join(Record, Record.id == RetentionReviewItem.record_id)
         .where(
             RetentionReviewItem.review_id == review_id,
-            in_scope(principal, Permission.RETENTION_READ, Record.archiving_agency, Record.settling_agency),
+            record_scope(principal, Permission.RETENTION_READ),
         )
         .order_by(RetentionReviewItem.record_id)
         .limit(limit + 1)
@@ -206,6 +206,7 @@ def get_review(
     if cursor is not None:
         statement = statement.where(RetentionReviewItem.record_id > cursor)
     with service.database.read() as session:
+        find_review(session, review_id, principal)
         rows = session.execute(statement).all()
         return cut(rows, limit, lambda row: row.record_id).as_json(_due_row)
 

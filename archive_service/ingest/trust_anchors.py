@@ -25,7 +25,8 @@ from archive_service.signatures.trust import TrustAnchorEntry, TrustStore
 SUBJECT_KIND: Final = "trust-anchor"
 EXPIRY_WARNING: Final = timedelta(days=180)
 """How long before its end an anchor's certificate is warned about: a successor takes months to be published and entered."""
-MAX_CERTIFICATE_BYTES: Final = trust.MAX_CERTIFICATE_FILE_BYTES
+MAX_CERTIFICATE_BYTES: Final = 2 * 1024 * 1024
+"""Of certificates entered at once: a trust list of a whole country in PEM is smaller."""
 _CHANGES: Final = (EventType.TRUST_ANCHOR_ADDED, EventType.TRUST_ANCHOR_RETIRED)
 
 

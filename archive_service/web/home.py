@@ -7,11 +7,11 @@ from typing import Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from archive_service import clock
-from archive_service.access.records import RecordQuery, list_records
+from archive_service.access.records import RecordQuery, list_records, record_scope
 from archive_service.access.storage_overview import count_open_incidents
 from archive_service.access.submissions import FindingCount, SubmissionQuery, count_by_state
 from archive_service.access.submissions import waiting as waiting_submissions
@@ -135,14 +135,12 @@ def _latest(session: Session, principal: Principal) -> Sequence[Record]:
 
 
 def _due_soon(session: Session, principal: Principal) -> int:
-    query = select(func.count()).where(_retention_scope(principal), Record.retention_due_on < clock.today() + DUE_SOON)
+    scope = record_scope(principal, Permission.RETENTION_READ)
+    query = select(func.count()).where(scope, Record.retention_due_on < clock.today() + DUE_SOON)
     return session.scalar(query) or 0
 
 
 def _unmatched(session: Session, principal: Principal) -> int:
-    query = select(func.count()).where(_retention_scope(principal), Record.retention_kind == "UNMATCHED")
+    scope = record_scope(principal, Permission.RETENTION_READ)
+    query = select(func.count()).where(scope, Record.retention_kind == "UNMATCHED")
     return session.scalar(query) or 0
-
-
-def _retention_scope(principal: Principal) -> ColumnElement[bool]:
-    return in_scope(principal, Permission.RETENTION_READ, Record.archiving_agency, Record.settling_agency)

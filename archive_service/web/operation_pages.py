@@ -10,11 +10,12 @@ from fastapi.responses import Response
 from sqlalchemy import func, select
 
 from archive_service import clock, i18n
+from archive_service.access.records import record_scope
 from archive_service.access.reviews import find_review, list_reviews
 from archive_service.access.trends import due_by_year
 from archive_service.errors import Conflict
 from archive_service.i18n import N_
-from archive_service.identity.permissions import Permission, in_scope
+from archive_service.identity.permissions import Permission
 from archive_service.jobs import queue
 from archive_service.models import Job, JobState, Record, RetentionReviewItem
 from archive_service.web.flash import Flash, Tone, put_flash
@@ -64,7 +65,7 @@ def due_years(counts: Mapping[int, int], *, this_year: int) -> list[DueYears]:
 def get_retention(request: Request, visitor: MemberDep) -> Response:
     """Shows how long records are kept, what falls due soon, and the reviews made."""
     visitor.principal.require(Permission.RETENTION_READ)
-    scope = in_scope(visitor.principal, Permission.RETENTION_READ, Record.archiving_agency, Record.settling_agency)
+    scope = record_scope(visitor.principal, Permission.RETENTION_READ)
     until = clock.today() + DUE_SOON
     with visitor.service.database.read() as session:
         kinds = select(Record.retention_kind, func.count()).where(scope).group_by(Record.retention_kind)
@@ -93,7 +94,7 @@ def get_review(review_id: UUID, request: Request, visitor: MemberDep, cursor: UU
         .join(Record, Record.id == RetentionReviewItem.record_id)
         .where(
             RetentionReviewItem.review_id == review_id,
-            in_scope(visitor.principal, Permission.RETENTION_READ, Record.archiving_agency, Record.settling_agency),
+            record_scope(visitor.principal, Permission.RETENTION_READ),
         )
         .order_by(RetentionReviewItem.record_id)
         .limit(PAGE + 1)

@@ -1,9 +1,11 @@
 """Reading the archive: lists within scope, search as people type, bytes by range and never wrong ones, history and retention."""
 
+import base64
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -90,7 +92,23 @@ def test_records_are_paged_by_key_without_gap_or_repeat(archive: Archive, at: da
     assert (seen, pages) == (expected, 5)
 
 
-@pytest.mark.parametrize("cursor", ["x", "bnVsbA", "WzEsMl0", "WyIyMDI1LTAxLTAxVDAwOjAwOjAwIiwgIjAiXQ"])
+def _forged(value: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "x",
+        "bnVsbA",
+        "WzEsMl0",
+        "WyIyMDI1LTAxLTAxVDAwOjAwOjAwIiwgIjAiXQ",
+        _forged(["0001-01-01T00:00:00+14:00", str(UUID(int=0))]),
+        _forged(["9999-12-31T23:59:59-14:00", str(UUID(int=0))]),
+        base64.urlsafe_b64encode(b"[" * 3000).decode(),
+    ],
+    ids=str.__len__,
+)
 def test_a_cursor_of_somebody_else_is_refused(archive: Archive, cursor: str) -> None:
     answer = _get(archive, "records", params={"cursor": cursor})
     assert (answer.status_code, answer.json()["code"]) == (422, "BAD_REQUEST")

@@ -3,8 +3,11 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
@@ -13,12 +16,14 @@ from sqlalchemy.exc import OperationalError
 
 from archive_service import clock
 from archive_service.api.errors import PROBLEM_TYPE
+from archive_service.api.streams import MAX_WHOLE_BODY_BYTES
 from archive_service.followup import enqueue
 from archive_service.ids import new_id
 from archive_service.ingest.trust_anchors import NO_ANCHORS_NOTICE
 from archive_service.models import JobKind, RoleName
 from archive_service.samples.pki import TestPki
 from archive_service.samples.small import minimal_dossier
+from tests.builders import new_record
 from tests.crash.worlds import event_counts, only_submission, open_jobs
 from tests.pipeline import Archive
 
@@ -143,6 +148,34 @@ def test_retention_reviews_are_listed(archive: Archive, dossier: Path) -> None:
     assert archive.call("GET", url, role=RoleName.OFFICER).status_code == 403
 
 
+@pytest.mark.parametrize("path", [f"retention/reviews/{UUID(int=1)}", f"storage/reconciliations/{UUID(int=1)}/drifts"])
+def test_what_was_never_made_has_no_results(archive: Archive, path: str) -> None:
+    answer = archive.call("GET", path, role=RoleName.ARCHIVIST)
+    assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+
+
+def test_a_review_names_no_record_that_is_closed_to_the_role(archive: Archive, at: datetime) -> None:
+    with archive.service.database.write() as session:
+        for number, mode in enumerate(("01", "02", "03")):
+            code = f"000.00.16.H40-251120-{number:04d}"
+            record = new_record(session, at, dossier_code=code, access_mode=mode)
+            record.retention_kind, record.retention_due_on = "YEARS", date(2020, 1, 1)
+        enqueue(session, JobKind.REVIEW_RETENTION, "now", at=clock.now(), payload={"on": "2026-01-02"})
+    archive.work()
+    named: dict[RoleName, tuple[int, int]] = {}
+    for role in (RoleName.ARCHIVIST, RoleName.AUDITOR):
+        (review,) = archive.call("GET", "retention/reviews", role=role).json()["items"]
+        items = archive.call("GET", f"retention/reviews/{review['id']}", role=role).json()["items"]
+        named[role] = review["due"], len(items)
+    assert named == {RoleName.ARCHIVIST: (3, 3), RoleName.AUDITOR: (2, 2)}
+
+
+def test_who_may_see_no_submissions_is_told_so(archive: Archive) -> None:
+    for role in RoleName:
+        sees = role in {RoleName.SUBMITTER, RoleName.ARCHIVIST, RoleName.RECORDS_HEAD, RoleName.AUDITOR}
+        assert archive.call("GET", "submissions", role=role).status_code == (200 if sees else 403), role
+
+
 # ------------------------------------------------------------------ problems
 
 
@@ -162,6 +195,63 @@ def test_every_refusal_is_a_problem(archive: Archive, method: str, path: str, st
     assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM_TYPE)
     assert (answer.json()["status"], answer.json()["code"]) == (status, code)
     assert answer.json()["type"] == f"urn:archive-service:problem:{code.lower()}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PATCH", "/api/v1/submissions", "GET, POST"),
+        ("POST", "/api/v1/records", "GET"),
+        ("PUT", "/healthz", "GET, HEAD"),
+        ("DELETE", f"/api/v1/records/{UUID(int=1)}/aip", "GET, HEAD"),
+        ("DELETE", "/sign-in", "GET, POST"),
+    ],
+)
+def test_a_refused_method_names_every_other(archive: Archive, method: str, path: str, allowed: str) -> None:
+    answer = archive.http.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
+    assert answer.headers["allow"] == allowed
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_may_ask_without_wanting_a_body(archive: Archive, path: str) -> None:
+    answer = archive.http.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+def _in_parts(total: int) -> Iterator[bytes]:
+    for _ in range(total // 1000):
+        yield b" " * 1000
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/api/v1/decisions", "application/json"),
+        ("/sign-in", "application/x-www-form-urlencoded"),
+        ("/sign-in", "multipart/form-data; boundary=x"),
+        ("/trust", "multipart/form-data; boundary=x"),
+    ],
+)
+@pytest.mark.parametrize("declared", [True, False])
+def test_nobody_makes_the_service_read_a_large_body(archive: Archive, path: str, kind: str, *, declared: bool) -> None:
+    start = (
+        b'--x\r\nContent-Disposition: form-data; name="certificate"; filename="f"\r\n\r\n'
+        if "multipart" in kind
+        else b""
+    )
+    length = MAX_WHOLE_BODY_BYTES + 1_000_000
+    body = start + b" " * length if declared else chain([start], _in_parts(length))
+    answer = archive.http.post(path, content=body, headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["code"]) == (413, "TOO_LARGE")
+    assert answer.headers["content-type"] == PROBLEM_TYPE
+
+
+def test_what_an_order_may_hold_fits(archive: Archive) -> None:
+    codes = [f"{number:05d}".ljust(100, "x") for number in range(10_000)]
+    order = {"agency": "H56.16", "reason": "r", "legal_basis": "b", "dossier_codes": codes}
+    answer = archive.call("POST", "holds", role=RoleName.RECORDS_HEAD, json=order)
+    assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
 
 
 @pytest.mark.parametrize("header", [None, "Bearer ", "Bearer arch_wrong", "Basic YTpi"])
