@@ -317,6 +317,8 @@ def _entries(
 
 
 def _digest_of(view: PackageView, path: str) -> Digest:
+    if path in view.sha256:  # read before
+        return sha256(view.sha256[path])
     running = RunningDigest()
     for chunk in view.read(path):
         running.update(chunk)

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
 
 from archive_service.packaging.content import CsipVersion
-from archive_service.packaging.csip_context import Context, Rule, Vocabularies, vocabularies
+from archive_service.packaging.csip_context import Context, Rule, vocabularies
 from archive_service.packaging.csip_files import FILE_RULES
 from archive_service.packaging.csip_header import AIP_RULES, HEADER_RULES, SIP_RULES
 from archive_service.packaging.csip_metadata import METADATA_RULES
@@ -109,11 +110,13 @@ def check_package(
             problems.append(problem)
             if len(problems) == _PROBLEMS_MAX:
                 break
-        results.append(RuleResult(id=rule_id, level=_level(rule_id, version, words), problems=problems))
+        results.append(RuleResult(id=rule_id, level=_level(rule_id, version), problems=problems))
     return CsipReport(version=version, results=results)
 
 
-def _level(rule_id: str, version: str, words: Vocabularies) -> Level:
+@cache
+def _level(rule_id: str, version: str) -> Level:
+    words = vocabularies()
     kinds = {"CSIPSTR": "structure", "CSIP": version, "AIPM": "aip"}
     prefix = rule_id.rstrip("0123456789")
     if prefix == "SIP":

@@ -6,6 +6,7 @@ are values; only reading an entry's bytes raises. Nothing is ever extracted to a
 """
 
 import os
+import re
 import stat
 import struct
 import unicodedata
@@ -35,6 +36,7 @@ _ZIP64_END: Final = struct.Struct("<4sQ2H2I4Q")
 _LIMIT_32: Final = 0xFFFFFFFF
 _LIMIT_16: Final = 0xFFFF
 _COMMENT_MAX: Final = 0xFFFF
+_FORBIDDEN: Final = re.compile(r"[\x00-\x1f\\\x7f]")
 _UNIX: Final = 3
 _ZIP64_EXTRA: Final = 1
 
@@ -153,7 +155,7 @@ def read_member(archive: BinaryIO, member: ZipMember) -> Iterator[bytes]:
 def name_findings(name: str) -> list[Finding]:
     """Returns what makes `name` unsafe as a relative path on some operating system."""
     findings: list[Finding] = []
-    if any(ord(char) < 0x20 or char in "\\\x7f" for char in name):  # noqa: PLR2004 - C0 controls
+    if _FORBIDDEN.search(name):
         findings.append(Finding(code="PACKAGE_PATH_FORBIDDEN_CHARACTER", location=_shown(name)))
     if name.startswith(("/", "\\")) or name[1:2] == ":":
         findings.append(Finding(code="PACKAGE_PATH_ABSOLUTE", location=_shown(name)))
@@ -191,6 +193,8 @@ def fold(name: str) -> str:
 
 def _shown(name: str) -> str:
     """Returns a name fit for a report: control characters escaped, at most 200 characters."""
+    if name.isprintable():
+        return name[:200]
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in name[:200])
 
 

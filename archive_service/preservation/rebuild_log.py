@@ -4,11 +4,14 @@ import json
 import tempfile
 from base64 import b64decode
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, BinaryIO, Final
+from functools import cache
+from itertools import islice
+from typing import Any, BinaryIO, Final, cast
 from uuid import UUID
 
-from sqlalchemy import Date, Uuid, bindparam, insert, inspect, select, update
+from sqlalchemy import Date, Table, Update, Uuid, bindparam, insert, inspect, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
@@ -38,6 +41,7 @@ from archive_service.preservation.log_objects import (
     AIP_EVENTS,
     FIRST_PREVIOUS,
     MAX_LINE_BYTES,
+    AipPlace,
     LogObjectInvalid,
     ObjectDigest,
     SealNote,
@@ -70,6 +74,17 @@ _TOLD: Final = frozenset(
     )
 )
 """Events that other rows follow from."""
+_EVIDENCE: Final = cast("Table", AipEvidence.__table__)
+_AGAIN: Final = (
+    update(_EVIDENCE)
+    .where(_EVIDENCE.c.aip_id == bindparam("b_aip_id"))
+    .values({name: bindparam(f"b_{name}") for name in ("leaf_index", "leaf", "seal")})
+)
+_STAMPED: Final = (
+    update(_EVIDENCE)
+    .where(_EVIDENCE.c.aip_id == bindparam("b_aip_id"))
+    .values(stamped_by=bindparam("b_seal"), evidence_record=bindparam("b_record"))
+)
 
 
 def take_in_seal(session: Session, store: Store, ordinal: int, trust: LogTrust) -> LogSeal:
@@ -223,9 +238,73 @@ def first_line(store: Store, ordinal: int, expected: ObjectDigest) -> bytes:
 # ------------------------------------------------------------------ what the lines carry besides events
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """Rows of many lines, for one call each."""
+
+    session: Session
+    places: list[dict[str, Any]] = field(default_factory=list)
+    """Columns of `AipEvidence`."""
+    facts: dict[tuple[str, ...], list[dict[str, Any]]] = field(default_factory=dict)
+    """Columns of `Component` to change, by their names."""
+    count: int = 0
+
+    def add_place(self, place: AipPlace, leaf_index: int, seal: int) -> None:
+        """Takes where an AIP stands in the log."""
+        self.places.append({"aip_id": place.aip_id, "leaf_index": leaf_index, "leaf": place.leaf, "seal": seal})
+        self._more(1)
+
+    def add_facts(self, submission_id: UUID, components: list[dict[str, Any]]) -> None:
+        """Takes what was found out about components."""
+        for row in components:
+            rows = self.facts.setdefault(tuple(row), [])
+            rows.append({f"b_{name}": value for name, value in _typed(Component, row).items()})
+            rows[-1]["b_submission_id"] = submission_id
+        self._more(len(components))
+
+    def _more(self, count: int) -> None:
+        self.count += count
+        if self.count >= _BATCH:
+            self.write()
+
+    def write(self) -> None:
+        """Writes what has gathered; what was there already is written over with the same."""
+        connection = self.session.connection()
+        if self.places:
+            ids = [row["aip_id"] for row in self.places]
+            stored = set(connection.execute(select(Aip.id).where(Aip.id.in_(ids))).scalars())
+            known = set(connection.execute(select(AipEvidence.aip_id).where(AipEvidence.aip_id.in_(stored))).scalars())
+            fresh = [row for row in self.places if row["aip_id"] in stored - known]
+            again = [
+                {f"b_{name}": value for name, value in row.items()} for row in self.places if row["aip_id"] in known
+            ]
+            if fresh:
+                connection.execute(insert(_EVIDENCE), fresh)
+            if again:
+                connection.execute(_AGAIN, again)
+        for names, rows in self.facts.items():
+            if len(names) > 1:
+                connection.execute(_facts(names), rows)
+        self.places, self.facts, self.count = [], {}, 0
+
+
+@cache
+def _facts(names: tuple[str, ...]) -> Update:
+    """Returns the change of a component's columns; made once for each set of them."""
+    columns = Component.__table__.c
+    return (
+        update(Component)
+        .where(
+            columns.submission_id == bindparam("b_submission_id"), columns.component_id == bindparam("b_component_id")
+        )
+        .values({name: bindparam(f"b_{name}") for name in names if name != "component_id"})
+    )
+
+
 def take_in_rows(session: Session, store: Store, ordinal: int, keys: tuple[NoteKey, ...]) -> None:
     """Adds the rows of a seal that refer to records: components' facts, copies, reviews, incidents, evidence. Safe to repeat."""
     note, _ = read_seal_note(store, ordinal, keys)
+    waiting = _Waiting(session)
     with segment_file(store, note) as segment:
         leaf_index = int(json.loads(segment.readline(MAX_LINE_BYTES))["tree_size_before"])
         for line in _lines(segment):
@@ -234,31 +313,34 @@ def take_in_rows(session: Session, store: Store, ordinal: int, keys: tuple[NoteK
             event = value["event"]
             if event["type"] in AIP_EVENTS:
                 place = read_line(note.origin, line).place
-                if place is not None and session.get(Aip, place.aip_id) is not None:
-                    session.merge(
-                        AipEvidence(aip_id=place.aip_id, leaf_index=leaf_index, leaf=place.leaf, seal=ordinal)
-                    )
+                if place is not None:
+                    waiting.add_place(place, leaf_index, ordinal)
                 leaf_index += 1
             if event["type"] in _TOLD:
-                _one(session, event, value.get("rows", {}))
+                _one(session, event, value.get("rows", {}), waiting)
             if event["type"] in STORAGE_EVENTS:
                 take_in_storage(session, event)
             if event["type"] == EventType.EVIDENCE_RENEWED.value:
+                waiting.write()
                 take_in_renewal(session, store, event["detail"], datetime.fromisoformat(event["at"]))
+    waiting.write()
     session.flush()
+    connection = session.connection()
     with object_file(store, "evidence", ordinal, note.evidence) as lines:
         lines.readline(MAX_LINE_BYTES)
-        for line in _lines(lines):
-            item = json.loads(line)
-            evidence = session.get(AipEvidence, UUID(item["aip"]))
-            if evidence is not None:
-                evidence.stamped_by, evidence.evidence_record = ordinal, b64decode(item["record"])
+        records = ({"b_seal": ordinal, **_record(json.loads(line))} for line in _lines(lines))
+        while some := list(islice(records, _BATCH)):
+            connection.execute(_STAMPED, some)
 
 
-def _one(session: Session, event: dict[str, Any], rows: dict[str, Any]) -> None:  # parsed JSON
+def _record(item: dict[str, Any]) -> dict[str, Any]:
+    return {"b_aip_id": UUID(item["aip"]), "b_record": b64decode(item["record"])}
+
+
+def _one(session: Session, event: dict[str, Any], rows: dict[str, Any], waiting: _Waiting) -> None:  # parsed JSON
     kind, at = EventType(event["type"]), datetime.fromisoformat(event["at"])
     if "components" in rows:
-        _facts(session, UUID(event["subject_id"]), rows["components"])
+        waiting.add_facts(UUID(event["subject_id"]), rows["components"])
     if "certified_copy" in rows and session.get(Aip, UUID(rows["certified_copy"]["aip_id"])) is not None:
         session.merge(CertifiedCopy(**_typed(CertifiedCopy, rows["certified_copy"])))
         session.flush()
@@ -289,20 +371,6 @@ def _rendition(session: Session, detail: dict[str, Any], row: dict[str, Any]) ->
     ]
     session.merge(Rendition(**_typed(Rendition, row), copies=copies))
     session.flush()
-
-
-def _facts(session: Session, submission_id: UUID, components: list[dict[str, Any]]) -> None:
-    names = [name for name in components[0] if name != "component_id"] if components else []
-    if not names:
-        return
-    table = Component.__table__
-    statement = (
-        update(Component)
-        .where(table.c.submission_id == submission_id, table.c.component_id == bindparam("b_component_id"))
-        .values({name: bindparam(f"b_{name}") for name in names})
-    )
-    typed = [_typed(Component, row) for row in components]
-    session.connection().execute(statement, [{f"b_{name}": value for name, value in row.items()} for row in typed])
 
 
 def _review(session: Session, event: dict[str, Any], review: dict[str, Any]) -> None:

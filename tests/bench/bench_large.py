@@ -1,20 +1,24 @@
-"""Whether large dossiers go through in flat memory: 20,000 small files, and one file of 3 GB, received, checked and stored.
+"""Whether large dossiers go through in flat memory: 20,000 small files and one file of 3 GB; when asked for, 100,000 files and one of 20 GB.
 
-Each runs in a process of its own, which prints its largest resident set; what generates the dossier is another process. Needs about five
-times the dossier's size on disk. Run as `python -m tests.bench.bench_large [many|huge ...] [--scale 0.1]`.
+Received, checked, stored; sealed; verified; rebuilt into an empty database. Each of these four runs in a process of its own, which prints
+its largest resident set; what generates the dossier is another process. Needs about four times the dossier's size on disk. Run as
+`python -m tests.bench.bench_large [many|huge|very-many|very-huge ...] [--scale 0.1]`.
 """
 
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from archive_service import clock
+from archive_service.db import Database
 from archive_service.digests import CHUNK_BYTES, RunningDigest
 from archive_service.ingest.check import check_submission
 from archive_service.ingest.checkers import InlineCheckers
@@ -22,14 +26,25 @@ from archive_service.ingest.findings import stored_findings
 from archive_service.ingest.staging_upkeep import discard_staging
 from archive_service.ingest.submissions import find_submission
 from archive_service.models import State
+from archive_service.packaging.verify import Outcome, verify_aip
+from archive_service.preservation.log_keys import known_keys
+from archive_service.preservation.rebuild import rebuild
+from archive_service.preservation.seal import seal_log
+from archive_service.preservation.statehash import state_hash
 from archive_service.samples.small import SampleFile, small_head, tiny_pdf, write_json
 from archive_service.service import open_service
 from archive_service.settings import Settings
 from archive_service.transfer.store import store_submission
 from tests.bench.bench_pipeline import Costs, WithoutSignatures, approve, receive
 
-SCENARIOS: Final = {"many": (20_000, 2_000), "huge": (1, 3 * 1000**3)}
+SCENARIOS: Final = {
+    "many": (20_000, 2_000),
+    "huge": (1, 3 * 1000**3),
+    "very-many": (100_000, 1_000),
+    "very-huge": (1, 20 * 1000**3),
+}
 """Files and bytes of each."""
+USUAL: Final = ("many", "huge")
 
 
 def peak_mib() -> int:
@@ -65,6 +80,57 @@ def through(folder: Path, data: Path) -> dict[str, Any]:
     if state is not State.STORED:
         raise RuntimeError(f"it is {state}")
     return {"peak_mib": peaks, "stages": costs.per(1)}
+
+
+def sealed(data: Path) -> dict[str, Any]:
+    """Seals what happened."""
+    service = open_service(Settings(data_dir=data), migrate=False)
+    seals = seal_log(service, at=clock.unique_now())
+    service.close()
+    return {"seals": len(seals)}
+
+
+def verified(data: Path) -> dict[str, Any]:
+    """Verifies the package as it lies at the first location.
+
+    Raises:
+        RuntimeError: it is damaged.
+    """
+    (package,) = (data / "storage" / "kho-1" / "objects" / "aip").rglob("*.zip")
+    report = verify_aip(package)
+    if report.outcome is Outcome.FAILED:
+        raise RuntimeError(f"damaged: {[check.as_json() for check in report.checks]}")
+    return {"package_bytes": report.size_bytes}
+
+
+def rebuilt(data: Path) -> dict[str, Any]:
+    """Rebuilds a database from the second location and compares it.
+
+    Raises:
+        RuntimeError: it is another.
+    """
+    service = open_service(Settings(data_dir=data), migrate=False)
+    target = Database(f"sqlite:///{data / 'rebuilt.db'}")
+    report = rebuild(service.stores["kho-2"], target, known_keys(service.settings), at=clock.unique_now())
+    with service.database.read() as session:
+        before = state_hash(session, up_to_seq=report.last_seq)
+    target.close()
+    service.close()
+    if not report.complete or report.state_hash != before:
+        raise RuntimeError(f"not the same: {report.as_json()}")
+    return {"state_hash": before}
+
+
+LATER: Final = {"seal": sealed, "verify": verified, "rebuild": rebuilt}
+"""What is done with the stored package, by its name, each in a process of its own."""
+
+
+def cost_of(name: str, data: Path) -> dict[str, Any]:
+    """Does one of `LATER` and returns what it costs."""
+    started_s, cpu_s = clock.monotonic_s(), time.process_time()
+    found = LATER[name](data)
+    costs = {"seconds": round(clock.monotonic_s() - started_s, 1), "cpu_s": round(time.process_time() - cpu_s, 1)}
+    return {**costs, "peak_mib": peak_mib(), **found}
 
 
 def generate(folder: Path, files: int, size: int) -> None:
@@ -114,11 +180,14 @@ def main() -> None:
     if words[:1] == ["--through"]:
         print(json.dumps(through(Path(words[1]), Path(words[2]))))  # noqa: T201
         return
+    if words[:1] == ["--later"]:
+        print(json.dumps(cost_of(words[1], Path(words[2]))))  # noqa: T201
+        return
     if words[:1] == ["--generate"]:
         generate(Path(words[1]), int(words[2]), int(words[3]))
         return
     scale = float(words[words.index("--scale") + 1]) if "--scale" in words else 1.0
-    for name in [word for word in words if word in SCENARIOS] or SCENARIOS:
+    for name in [word for word in words if word in SCENARIOS] or USUAL:
         files, size = SCENARIOS[name]
         scaled = (int(files * scale), size) if files > 1 else (files, int(size * scale))
         result = {"benchmark": "large", "scenario": name, "files": scaled[0], "bytes_each": scaled[1], **_run(*scaled)}
@@ -129,6 +198,9 @@ def _run(files: int, size: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         _self("--generate", f"{scratch}/dossier", str(files), str(size))
         result: dict[str, Any] = json.loads(_self("--through", f"{scratch}/dossier", f"{scratch}/data"))
+        shutil.rmtree(f"{scratch}/dossier")
+        for name in LATER:
+            result[name] = json.loads(_self("--later", name, f"{scratch}/data"))
     return result | {"load_average": os.getloadavg()[0]}
 
 
