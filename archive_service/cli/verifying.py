@@ -72,15 +72,15 @@ def verify(
 ) -> None:
     """Kiểm tra lại mọi thứ, không cần máy chủ hay mạng / verify everything, without server or network. Exit 0, 1 failed, 7 undecided."""
     wanted = list(files or [])
-    if bool(wanted) == bool(data) or (data and evidence is None):
+    if not (wanted or evidence) or (data and (wanted or evidence is None)):
         raise BadRequest(
             "name packages (FILE.zip …), or an Evidence Record with its files: --evidence RECORD --data FILE"
         )
     if evidence is not None and len(wanted) > 1:
         raise BadRequest("--evidence belongs to one package; several find theirs beside them (NAME.evidence.json)")
     brought = trusted(trust, load_trust(trust) if trust else None, at=moment_of(at))
-    if data and evidence is not None:
-        results: Iterator[Verified] = iter([verify_record(evidence, data, brought)])
+    if evidence is not None and not wanted:
+        results: Iterator[Verified] = iter([verify_record(evidence, data or (), brought)])
     else:
         results = _verified(wanted, evidence, _Terms(trust=trust, at=at))
     outcomes = set()

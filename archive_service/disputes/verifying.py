@@ -14,7 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
-from asn1crypto import pem, x509
+from asn1crypto import x509
 from pydantic import BaseModel, ConfigDict
 
 from archive_service.digests import RunningDigest
@@ -23,14 +23,10 @@ from archive_service.disputes.steps import ANCHORS
 from archive_service.errors import ArchiveError, ConfigurationInvalid, PackageInvalid
 from archive_service.evidence.algorithms import load_algorithm_policy
 from archive_service.evidence.checkpoint import NoteKey, parse_vkey
-from archive_service.evidence.checks import Indication
-from archive_service.evidence.errors import EvidenceInvalid
-from archive_service.evidence.ers_asn1 import parse_evidence_record
-from archive_service.evidence.evidence_record_verify import (
-    EvidenceRecordVerification,
-    read_data_object,
-    verify_evidence_record,
-)
+from archive_service.evidence.checks import Indication, overall
+from archive_service.evidence.ers_asn1 import MAX_RECORD_BYTES
+from archive_service.evidence.evidence_record_verify import EvidenceRecordVerification
+from archive_service.evidence.foreign import verify_foreign
 from archive_service.evidence.token_trust import load_anchors
 from archive_service.packaging.aip_reader import read_metadata
 from archive_service.packaging.verify import CheckResult, OpenedAip, Outcome, VerificationReport, verify_aip
@@ -372,41 +368,31 @@ def _originals(aip: Path, mark: str, digests: Mapping[str, str]) -> CheckResult:
 def verify_record(record: Path, objects: Sequence[Path], trust: Trusted) -> Verified:
     """Verifies an RFC 4998 Evidence Record of any software against the files it speaks of; damaged input never raises.
 
-    The checks come out one by one; `integrity` in the facts tells what the bytes alone prove, without trust and policy.
+    It may come bare, in PEM or base64, as a CMS attribute or inside a CMS signature, which may carry several. The checks come out one by one;
+    `integrity` in the facts tells what the bytes alone prove, without trust and policy.
 
     Raises:
         ConfigurationInvalid: a file cannot be read.
     """
     try:
-        content = _der(record.read_bytes())
-        try:
-            names = parse_evidence_record(content).hash_names
-        except EvidenceInvalid:
-            names = ("sha256",)
-        things = []
-        for path in objects:
-            with path.open("rb") as source:
-                things.append(read_data_object(path.name, source, names))
+        with record.open("rb") as source:
+            content = source.read(MAX_RECORD_BYTES + 1)
+        found = verify_foreign(content, objects, at=trust.at, anchors=trust.anchors, policy=load_algorithm_policy())
     except OSError as exc:
         raise ConfigurationInvalid(f"{exc.filename}: {exc.strerror}") from exc
-    found = verify_evidence_record(content, things, at=trust.at, anchors=trust.anchors, policy=load_algorithm_policy())
+    times = sorted(at for item in found for at in item.timestamps)
     facts = {
-        "integrity": found.integrity.value,
-        "existed_at": found.existed_at.isoformat() if found.existed_at else None,
-        "timestamps": [at.isoformat() for at in found.timestamps],
+        "integrity": overall(check for item in found for check in item.integrity_checks).value,
+        "existed_at": times[0].isoformat() if times else None,
+        "timestamps": [at.isoformat() for at in times],
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    return Verified(path=str(record), kind="evidence-record", checks=_record_checks(found), facts=facts)
-
-
-def _der(content: bytes) -> bytes:
-    """Returns the record's DER; PEM and plain base64 are taken too."""
-    try:
-        if pem.detect(content):
-            return bytes(pem.unarmor(content)[2])
-    except (ValueError, TypeError):
-        return content
-    return content
+    checks = [
+        replace(check, name=f"record {number}: {check.name}") if len(found) > 1 else check
+        for number, item in enumerate(found, 1)
+        for check in _record_checks(item)
+    ]
+    return Verified(path=str(record), kind="evidence-record", checks=checks, facts=facts)
 
 
 def _record_checks(found: EvidenceRecordVerification) -> list[CheckResult]:

@@ -20,6 +20,9 @@ HASH_NAMES: Final = frozenset(
 )
 """Digest algorithms that Evidence Records are read with, by asn1crypto's and hashlib's common name."""
 
+_KEY_NAMES: Final = {"rsassa_pss": "rsa"}
+"""Keys that are bound to one padding are as strong as those that are not."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignatureLimit:
@@ -58,9 +61,8 @@ class AlgorithmPolicy:
 
     def signature_until(self, algorithm: str, bits: int) -> date | None:
         """Returns the last secure day of a key, None when the policy knows no limit that covers it."""
-        days = [
-            limit.secure_until for limit in self.signatures if limit.algorithm == algorithm and bits >= limit.min_bits
-        ]
+        name = _KEY_NAMES.get(algorithm, algorithm)
+        days = [limit.secure_until for limit in self.signatures if limit.algorithm == name and bits >= limit.min_bits]
         return max(days, default=None)
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from asn1crypto import cms, core, x509
+from asn1crypto import cms, core, keys, x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa, utils
@@ -26,6 +26,14 @@ _HASHES: Final[dict[str, Callable[[], hashes.HashAlgorithm]]] = {
     "sha3_384": hashes.SHA3_384,
     "sha3_512": hashes.SHA3_512,
 }
+_NAMED_DIGESTS: Final = {
+    f"2.16.840.1.101.3.4.3.{number}": name
+    for number, name in enumerate(
+        ("sha384", "sha512", *("sha3_224", "sha3_256", "sha3_384", "sha3_512") * 3),
+        start=3,  # id-dsa-with-sha384; then DSA, ECDSA and RSA with SHA-3
+    )
+}
+"""Digests of NIST's signature algorithms that asn1crypto does not know."""
 _PLAIN_ECDSA: Final = {
     "0.4.0.127.0.7.1.1.4.1.1": "sha1",
     "0.4.0.127.0.7.1.1.4.1.2": "sha224",
@@ -34,6 +42,8 @@ _PLAIN_ECDSA: Final = {
     "0.4.0.127.0.7.1.1.4.1.5": "sha512",
 }
 """BSI TR-03111 ecdsa-plain-signatures: r and s side by side; German authorities use them."""
+_EDWARDS_BITS: Final = {"ed25519": 256, "ed448": 456}
+"""Sizes of keys that asn1crypto cannot tell the size of."""
 
 
 class SignatureFalse(EvidenceInvalid):
@@ -67,7 +77,7 @@ def verify_signed_attributes(signed: cms.SignedData, signer_info: cms.SignerInfo
         raise SignatureFalse("the message-digest attribute is missing or differs from the content's digest")
     signature = signer_info["signature"].native
     for message in _signed_forms(signer_info):
-        if _verifies(signer, signer_info["signature_algorithm"], digest_name, signature, message):
+        if verify_signature(signer.public_key, signer_info["signature_algorithm"], digest_name, signature, message):
             return
     raise SignatureFalse("the signature value is false")
 
@@ -92,11 +102,21 @@ def _signed_forms(signer_info: cms.SignerInfo) -> Iterator[bytes]:
         yield sorted_set
 
 
-def _verifies(
-    signer: x509.Certificate, algorithm: cms.SignedDigestAlgorithm, digest_name: str, signature: bytes, message: bytes
+def verify_signature(
+    public_key: keys.PublicKeyInfo,
+    algorithm: cms.SignedDigestAlgorithm,
+    digest_name: str,
+    signature: bytes,
+    message: bytes,
 ) -> bool:
+    """Returns whether `signature` over `message` is good; `digest_name` holds where the algorithm names no digest.
+
+    Raises:
+        SignatureFalse: its encoding is not the algorithm's.
+        AlgorithmUnsupported: key or algorithm cannot be computed with.
+    """
     try:
-        key = serialization.load_der_public_key(signer.public_key.dump())
+        key = serialization.load_der_public_key(public_key.dump())
     except (ValueError, UnsupportedAlgorithm) as exc:
         raise AlgorithmUnsupported(f"the signer's public key: {exc}") from exc
     try:
@@ -118,7 +138,7 @@ def _verify(
     if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
         key.verify(signature, message)
         return
-    hashed = _hash(_hash_name(algorithm, digest_name))
+    hashed = _hash(digest_of(algorithm, digest_name))
     if isinstance(key, rsa.RSAPublicKey):
         key.verify(signature, message, _padding(algorithm), hashed)
     elif isinstance(key, ec.EllipticCurvePublicKey):
@@ -130,10 +150,16 @@ def _verify(
         raise AlgorithmUnsupported(f"keys of type {type(key).__name__}")
 
 
-def _hash_name(algorithm: cms.SignedDigestAlgorithm, digest_name: str) -> str:
+def key_bits(public_key: keys.PublicKeyInfo) -> int:
+    """Returns the size of a key, as the algorithm policy counts it."""
+    return _EDWARDS_BITS.get(public_key.algorithm) or int(public_key.bit_size)
+
+
+def digest_of(algorithm: cms.SignedDigestAlgorithm, digest_name: str = "") -> str:
+    """Returns the digest a signature algorithm uses; `digest_name` where it names none."""
     dotted = algorithm["algorithm"].dotted
-    if dotted in _PLAIN_ECDSA:
-        return _PLAIN_ECDSA[dotted]
+    if known := _PLAIN_ECDSA.get(dotted) or _NAMED_DIGESTS.get(dotted):
+        return known
     if algorithm["algorithm"].native == "rsassa_pss":
         name: str = algorithm["parameters"]["hash_algorithm"]["algorithm"].native
         return name

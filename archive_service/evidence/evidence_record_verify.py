@@ -8,9 +8,9 @@ The concatenation at a hash-tree renewal is h(i) then ha(i), unsorted (section 5
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from itertools import pairwise
 from typing import BinaryIO, Final
 
@@ -20,6 +20,7 @@ from archive_service.clock import require_aware
 from archive_service.digests import chunks
 from archive_service.evidence.algorithms import HASH_NAMES, AlgorithmPolicy, secure_at
 from archive_service.evidence.checks import Check, Indication, Verification, failed, overall, passed, undecided
+from archive_service.evidence.cms_signature import key_bits
 from archive_service.evidence.errors import EvidenceInvalid, EvidenceRecordInvalid
 from archive_service.evidence.ers_asn1 import (
     ArchiveTimeStamp,
@@ -30,20 +31,22 @@ from archive_service.evidence.ers_asn1 import (
     token_forms,
 )
 from archive_service.evidence.evidence_record import combine
-from archive_service.evidence.timestamps import TimestampUncheckable, verify_token_signature
+from archive_service.evidence.timestamps import TimestampUncheckable, reading, signed_digest, verify_token_signature
 from archive_service.evidence.token_trust import PATH_STEP, check_trust
 
 SYNTAX: Final = "RFC 4998 3.1 syntax"
+LISTED: Final = "RFC 4998 3.1 digestAlgorithms"
 OBJECT: Final = "RFC 4998 5.3(1) data object in initial archive time-stamp"
 GROUP: Final = "RFC 4998 5.3 data object group"
 RENEWED_TIMESTAMP: Final = "RFC 4998 5.3(2) previous time-stamp covered"
 RENEWED_TREE: Final = "RFC 4998 5.3(3) data object and older chains covered"
 ONE_ALGORITHM: Final = "RFC 4998 5.3(2) one algorithm per chain"
 SECURE_ALGORITHM: Final = "RFC 4998 5.3(2) algorithm secure when replaced"
+SECURE_SIGNATURE: Final = "RFC 4998 5.3(2) time-stamp's signature secure when replaced"
 ORDER: Final = "RFC 4998 5.1 chronological order"
 ROOT: Final = "RFC 4998 4.3(3,4) root hash time-stamped"
 SIGNATURE: Final = "RFC 4998 4.3(4) time-stamp signature"
-TRUST_STEPS: Final = frozenset({PATH_STEP, SECURE_ALGORITHM})
+TRUST_STEPS: Final = frozenset({PATH_STEP, SECURE_ALGORITHM, SECURE_SIGNATURE})
 """Steps that rest on what the verifier trusts, not on the record's bytes."""
 
 
@@ -77,7 +80,12 @@ class EvidenceRecordVerification(Verification):
     @property
     def integrity(self) -> Indication:
         """Outcome of what the bytes alone decide: structure, hashes, order, signatures; not trust or policy."""
-        return overall(check for check in self.checks if check.step not in TRUST_STEPS)
+        return overall(self.integrity_checks)
+
+    @property
+    def integrity_checks(self) -> tuple[Check, ...]:
+        """The checks that `integrity` is of."""
+        return tuple(check for check in self.checks if check.step not in TRUST_STEPS)
 
 
 def verify_evidence_record(
@@ -95,13 +103,13 @@ def verify_evidence_record(
     Steps:
       1. the bytes are an EvidenceRecord (3.1)
       2. each archive time-stamp by itself: digest algorithms agree, the tree leads to the time-stamped root (4.3
-         steps 3, 4), the token's signature is good
+         steps 3, 4), the token's signature is good and made while its certificate was valid
       3. times ascend (5.1)
       4. the initial archive time-stamp holds each data object's hash (5.3 step 1) and, with `whole_group`, no other
       5. within a chain each archive time-stamp holds the hash of the one before; one algorithm per chain (5.3 step 2)
       6. each further chain holds the hash of data object and older chains together (5.3 step 3)
-      7. trust: each token's certificate path holds at the time of the next time-stamp, the last at `at`; each chain's
-         algorithm was secure when the next chain began, the last is at `at`
+      7. trust: each token's certificate path holds at the time of the next time-stamp, the last at `at`, and so do key
+         and digest of its signature; each chain's algorithm was secure when the next chain began, the last is at `at`
 
     The caller must have hashed the objects from their bytes, and must say itself which anchors and policy it trusts;
     without them step 7 is INDETERMINATE, while `integrity` still tells what the bytes prove.
@@ -113,10 +121,10 @@ def verify_evidence_record(
         return EvidenceRecordVerification(
             checks=(failed(SYNTAX, "EVIDENCE_RECORD_MALFORMED", detail=exc.message[:500]),)
         )
-    checks = [passed(SYNTAX)]
-    for number, chain in enumerate(record.chains, 1):
-        for position, item in enumerate(chain.timestamps, 1):
-            checks += _check_timestamp(item, _subject(number, position), certificates)
+    checks = [passed(SYNTAX), *_check_listed(record)]
+    stamps = tuple(_stamps(record, at, certificates))
+    for stamp in stamps:
+        checks += [_check_root(stamp.item, stamp.subject), stamp.signature]
     checks.append(_check_order(record, at))
     checks += _check_objects(record, objects)
     if whole_group:
@@ -125,8 +133,9 @@ def verify_evidence_record(
         checks += _check_chain(chain, number)
     for count in range(1, len(record.chains)):
         checks += _check_renewed_tree(record, count, objects)
-    checks += _check_trust(record, at, anchors, certificates)
+    checks += _check_trust(stamps, anchors, certificates)
     checks += _check_algorithms(record, at, policy)
+    checks += _check_signature_algorithms(stamps, policy)
     times = tuple(item.token.gen_time for chain in record.chains for item in chain.timestamps)
     return EvidenceRecordVerification(checks=tuple(checks), existed_at=times[0], timestamps=times)
 
@@ -138,8 +147,35 @@ def _subject(chain: int, position: int) -> str:
 # ---------------------------------------------------------------- step 2: one archive time-stamp
 
 
-def _check_timestamp(item: ArchiveTimeStamp, subject: str, certificates: Sequence[x509.Certificate]) -> list[Check]:
-    return [_check_root(item, subject), _check_signature(item, subject, certificates)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stamp:
+    """One archive time-stamp in its place."""
+
+    item: ArchiveTimeStamp
+    subject: str
+    signature: Check
+    signer: x509.Certificate | None
+    """Whose signature was found good; None when it was not, or could not be checked."""
+    needed_until: datetime
+    """When the next archive time-stamp took over, or the time of checking: until then it must have held."""
+
+
+def _stamps(record: EvidenceRecord, at: datetime, certificates: Sequence[x509.Certificate]) -> Iterator[_Stamp]:
+    items = [
+        (_subject(number, position), item)
+        for number, chain in enumerate(record.chains, 1)
+        for position, item in enumerate(chain.timestamps, 1)
+    ]
+    moments = [item.token.gen_time for _, item in items[1:]] + [at]
+    for (subject, item), moment in zip(items, moments, strict=True):
+        check, signer = _check_signature(item, subject, certificates)
+        yield _Stamp(item=item, subject=subject, signature=check, signer=signer, needed_until=moment)
+
+
+def _check_listed(record: EvidenceRecord) -> list[Check]:
+    """Checks that digestAlgorithms names what the record uses (3.1); nothing protects that field, so it proves nothing false."""
+    missing = [name for name in record.hash_names if name not in record.digest_algorithms]
+    return [undecided(LISTED, "EVIDENCE_RECORD_ALGORITHM_NOT_LISTED", algorithm=", ".join(missing))] if missing else []
 
 
 def _check_root(item: ArchiveTimeStamp, subject: str) -> Check:
@@ -169,14 +205,22 @@ def _roots(hash_name: str, tree: tuple[tuple[bytes, ...], ...]) -> set[bytes]:
     return roots
 
 
-def _check_signature(item: ArchiveTimeStamp, subject: str, certificates: Sequence[x509.Certificate]) -> Check:
+def _check_signature(
+    item: ArchiveTimeStamp, subject: str, certificates: Sequence[x509.Certificate]
+) -> tuple[Check, x509.Certificate | None]:
     try:
-        verify_token_signature(item.token, certificates)
+        signer = verify_token_signature(item.token, certificates)
+        with reading("the signer's certificate"):
+            start, end = signer.not_valid_before, signer.not_valid_after
+            key_bits(signer.public_key)  # read lazily, so that it is read here
     except TimestampUncheckable as exc:
-        return undecided(SIGNATURE, "EVIDENCE_RECORD_TOKEN_NOT_CHECKED", subject, detail=exc.message)
+        return undecided(SIGNATURE, "EVIDENCE_RECORD_TOKEN_NOT_CHECKED", subject, detail=exc.message), None
     except EvidenceInvalid as exc:
-        return failed(SIGNATURE, "EVIDENCE_RECORD_TOKEN_FALSE", subject, detail=exc.message)
-    return passed(SIGNATURE, subject)
+        return failed(SIGNATURE, "EVIDENCE_RECORD_TOKEN_FALSE", subject, detail=exc.message), None
+    if not start <= item.token.gen_time <= end:
+        params = {"time": item.token.gen_time.isoformat(), "start": start.isoformat(), "end": end.isoformat()}
+        return failed(SIGNATURE, "EVIDENCE_RECORD_TOKEN_OUTSIDE_VALIDITY", subject, **params), signer
+    return passed(SIGNATURE, subject), signer
 
 
 # ---------------------------------------------------------------- step 3: order
@@ -199,7 +243,7 @@ def _check_objects(record: EvidenceRecord, objects: Sequence[DataObject]) -> lis
     if not objects:
         return [undecided(OBJECT, "EVIDENCE_RECORD_NO_OBJECT")]
     initial = record.chains[0].timestamps[0]
-    hashes = {item.name: _digest(item, initial.hash_name) for item in objects}
+    hashes = [(item.name, _digest(item, initial.hash_name)) for item in objects]
     return _found(OBJECT, initial, hashes, encrypted=record.encrypted)
 
 
@@ -213,14 +257,17 @@ def _first_list(item: ArchiveTimeStamp) -> tuple[bytes, ...]:
 
 
 def _found(
-    step: str, item: ArchiveTimeStamp, hashes: Mapping[str, bytes | None], *, encrypted: bool = False
+    step: str, item: ArchiveTimeStamp, hashes: Sequence[tuple[str, bytes | None]], *, encrypted: bool = False
 ) -> list[Check]:
-    """Checks that each named hash, or the group's hash over all of them, stands in the first list."""
+    """Checks that each named hash, or the group's hash over all of them, stands in the first list.
+
+    Names may repeat: files of one name from several folders are several objects.
+    """
     held = set(_first_list(item))
-    known = [value for value in hashes.values() if value is not None]
+    known = [value for _, value in hashes if value is not None]
     as_group = len(known) == len(hashes) > 1 and combine(item.hash_name, known) in held
     checks = []
-    for name, value in hashes.items():
+    for name, value in hashes:
         if value is None:
             checks.append(undecided(step, "EVIDENCE_RECORD_NO_DIGEST", name, algorithm=item.hash_name))
         elif as_group or value in held:
@@ -234,9 +281,12 @@ def _found(
 
 def _check_whole_group(record: EvidenceRecord, objects: Sequence[DataObject]) -> Check:
     initial = record.chains[0].timestamps[0]
-    hashes = {_digest(item, initial.hash_name) for item in objects}
-    others = [value for value in _first_list(initial) if value not in hashes]
+    hashes = [_digest(item, initial.hash_name) for item in objects]
     known = [value for value in hashes if value is not None]
+    if len(known) < len(hashes):
+        return undecided(GROUP, "EVIDENCE_RECORD_NO_DIGEST", algorithm=initial.hash_name)
+    held = set(known)
+    others = [value for value in _first_list(initial) if value not in held]
     if others and others != [combine(initial.hash_name, known)]:
         return failed(GROUP, "EVIDENCE_RECORD_NON_DATA_OBJECTS", count=len(others))
     return passed(GROUP)
@@ -280,11 +330,11 @@ def _check_renewed_tree(record: EvidenceRecord, count: int, objects: Sequence[Da
     attempts = []
     for form in sequence_forms(record.chains[:count]):
         older = hashlib.new(name, form).digest()
-        hashes = {
-            f"{data.name}, chain {count + 1}": None if value is None else hashlib.new(name, value + older).digest()
+        hashes = [
+            (f"{data.name}, chain {count + 1}", None if value is None else hashlib.new(name, value + older).digest())
             for data in objects
             for value in (_digest(data, name),)
-        }
+        ]
         attempts.append(_found(RENEWED_TREE, item, hashes, encrypted=record.encrypted))
     return next((checks for checks in attempts if overall(checks) is not Indication.FAILED), attempts[0])
 
@@ -293,25 +343,23 @@ def _check_renewed_tree(record: EvidenceRecord, count: int, objects: Sequence[Da
 
 
 def _check_trust(
-    record: EvidenceRecord, at: datetime, anchors: Sequence[x509.Certificate], certificates: Sequence[x509.Certificate]
+    stamps: Sequence[_Stamp],
+    anchors: Sequence[x509.Certificate],
+    certificates: Sequence[x509.Certificate],
 ) -> list[Check]:
-    items = [
-        (_subject(number, position), item)
-        for number, chain in enumerate(record.chains, 1)
-        for position, item in enumerate(chain.timestamps, 1)
-    ]
-    moments = [item.token.gen_time for _, item in items[1:]] + [at]
-    checks = []
-    for (subject, item), moment in zip(items, moments, strict=True):
-        try:
-            signer = verify_token_signature(item.token, certificates)
-        except EvidenceInvalid:
-            checks.append(undecided(PATH_STEP, "EVIDENCE_RECORD_PATH_NOT_CHECKED", subject))
-            continue
-        checks.append(
-            check_trust(item.token, signer, anchors=anchors, at=moment, subject=subject, certificates=certificates)
+    return [
+        undecided(PATH_STEP, "EVIDENCE_RECORD_PATH_NOT_CHECKED", stamp.subject)
+        if stamp.signer is None
+        else check_trust(
+            stamp.item.token,
+            stamp.signer,
+            anchors=anchors,
+            at=stamp.needed_until,
+            subject=stamp.subject,
+            certificates=certificates,
         )
-    return checks
+        for stamp in stamps
+    ]
 
 
 def _check_algorithms(record: EvidenceRecord, at: datetime, policy: AlgorithmPolicy | None) -> list[Check]:
@@ -324,15 +372,39 @@ def _check_algorithms(record: EvidenceRecord, at: datetime, policy: AlgorithmPol
 
 def _check_algorithm(name: str, moment: datetime, policy: AlgorithmPolicy | None, subject: str) -> Check:
     until = None if policy is None else policy.digest_until(name)
+    return _secure(SECURE_ALGORITHM, name, until, moment, subject)
+
+
+def _check_signature_algorithms(stamps: Sequence[_Stamp], policy: AlgorithmPolicy | None) -> list[Check]:
+    return [
+        _check_signature_algorithm(stamp, stamp.signer, policy)
+        for stamp in stamps
+        if stamp.signer is not None and policy is not None
+    ]
+
+
+def _check_signature_algorithm(stamp: _Stamp, signer: x509.Certificate, policy: AlgorithmPolicy) -> Check:
+    """Checks that key and digest of a time-stamp's signature were secure for as long as it was the newest proof."""
+    key, digest = signer.public_key, signed_digest(stamp.item.token)
+    bits = key_bits(key)
+    ends = (
+        (f"{key.algorithm} {bits}", policy.signature_until(key.algorithm, bits)),
+        (digest, policy.digest_until(digest)),
+    )
+    checks = [_secure(SECURE_SIGNATURE, name, until, stamp.needed_until, stamp.subject) for name, until in ends]
+    return next((check for check in checks if check.reason is not None), checks[0])
+
+
+def _secure(step: str, name: str, until: date | None, moment: datetime, subject: str) -> Check:
     if until is None:
-        return undecided(SECURE_ALGORITHM, "EVIDENCE_RECORD_ALGORITHM_UNKNOWN", subject, algorithm=name)
+        return undecided(step, "EVIDENCE_RECORD_ALGORITHM_UNKNOWN", subject, algorithm=name)
     if not secure_at(until, moment):
         return undecided(
-            SECURE_ALGORITHM,
+            step,
             "EVIDENCE_RECORD_ALGORITHM_EXPIRED",
             subject,
             algorithm=name,
             until=until.isoformat(),
             at=moment.isoformat(),
         )
-    return passed(SECURE_ALGORITHM, subject)
+    return passed(step, subject)

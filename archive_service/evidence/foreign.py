@@ -1,8 +1,10 @@
-"""Evidence Records made by other software, however they come: bare, in PEM, as a CMS attribute, inside a CMS signature (RFC 4998 appendix A).
+"""Evidence Records of other software, however they come: bare, in PEM or base64, as a CMS attribute, in a CMS signature (RFC 4998 appendix A).
 
 One call for a file of evidence and the files it speaks of; nothing is needed but them and the anchors the verifier trusts.
 """
 
+import io
+from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +14,7 @@ from typing import Final
 from asn1crypto import cms, core, pem, x509
 
 from archive_service.evidence.algorithms import AlgorithmPolicy
-from archive_service.evidence.checks import undecided
+from archive_service.evidence.checks import failed, undecided
 from archive_service.evidence.errors import EvidenceInvalid, EvidenceRecordInvalid
 from archive_service.evidence.ers_asn1 import MAX_RECORD_BYTES, Attribute, parse_evidence_record
 from archive_service.evidence.evidence_record_verify import (
@@ -28,7 +30,10 @@ ATTRIBUTES: Final = frozenset({"1.2.840.113549.1.9.16.2.49", "1.2.840.113549.1.9
 """id-aa-er-internal and id-aa-er-external (RFC 4998 appendix A)."""
 CMS_NAME: Final = "CMS without its Evidence Record"
 """Name of the data object that an internal Evidence Record speaks of."""
-_BLANK: Final = b" \t\r\n\xef\xbb\xbf"
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_BLANK: Final = b" \t\r\n" + _BYTE_ORDER_MARK
+_SEQUENCE: Final = b"\x30"
+"""First byte of every DER or BER form of a record; in base64 it would be the digit 0, which no record's base64 begins with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +55,23 @@ def unwrap(content: bytes) -> Unwrapped:
     if len(content) > MAX_RECORD_BYTES:
         raise EvidenceRecordInvalid(f"evidence of {len(content)} bytes; at most {MAX_RECORD_BYTES} are read")
     try:
-        if pem.detect(content):
-            content = pem.unarmor(content)[2]
+        content = _binary(content)
         found = _attribute(content) or _signature(content)
     except (EvidenceInvalid, *LIBRARY_ERRORS) as exc:
         raise EvidenceRecordInvalid(f"not an Evidence Record: {type(exc).__name__} {exc}") from exc
     return found or Unwrapped(records=(content,))
+
+
+def _binary(content: bytes) -> bytes:
+    """Returns what PEM or plain base64 stands for; other bytes as they are."""
+    if pem.detect(content):
+        return bytes(pem.unarmor(content)[2])
+    if content[:1] == _SEQUENCE:
+        return content
+    try:
+        return b64decode(b"".join(content.removeprefix(_BYTE_ORDER_MARK).split()), validate=True) or content
+    except ValueError:
+        return content
 
 
 def _first_is_oid(content: bytes) -> str | None:
@@ -107,7 +123,7 @@ def verify_foreign(
 ) -> list[EvidenceRecordVerification]:
     """Verifies the Evidence Records in a file of evidence for the files they speak of; one result for each. Never raises on hostile bytes.
 
-    A CMS signature's own record is checked against the signature without it, when no files are given.
+    A record inside a CMS signature is over that signature without it, and over the detached content where there is one: the files.
 
     Args:
         content: The file of evidence.
@@ -126,8 +142,9 @@ def verify_foreign(
         return [EvidenceRecordVerification(checks=(check,))]
     try:
         found = unwrap(content)
-    except EvidenceRecordInvalid:
-        found = Unwrapped(records=(content,))  # verifying says what is wrong
+    except EvidenceRecordInvalid as exc:
+        problem = failed(SYNTAX, "EVIDENCE_RECORD_MALFORMED", detail=exc.message[:500])
+        return [EvidenceRecordVerification(checks=(problem,))]
     return [
         verify_evidence_record(
             record,
@@ -143,16 +160,13 @@ def verify_foreign(
 
 
 def _objects(record: bytes, files: Sequence[Path], signature: bytes | None) -> list[DataObject]:
-    import io
-
     try:
         names = parse_evidence_record(record).hash_names
     except EvidenceRecordInvalid:
         return []
-    if not files and signature is not None:
-        return [read_data_object(CMS_NAME, io.BytesIO(signature), names)]
-    objects = []
+    objects = [] if signature is None else [read_data_object(CMS_NAME, io.BytesIO(signature), names)]
+    several = len({path.name for path in files}) < len(files)
     for path in files:
         with path.open("rb") as source:
-            objects.append(read_data_object(path.name, source, names))
+            objects.append(read_data_object(str(path) if several else path.name, source, names))
     return objects

@@ -20,6 +20,11 @@ from archive_service.evidence.timestamps import reading
 
 POLICY: Final = "1.3.6.1.4.1.99999.3161.1"
 """A policy OID under an unassigned arc: nobody's promise."""
+_SIGNED_WITH: Final[dict[str, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]]] = {
+    "sha256": hashes.SHA256,
+    "sha384": hashes.SHA384,
+    "sha512": hashes.SHA512,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +43,7 @@ class LocalTsa:
             with reading("the time-stamp request"):
                 parsed = tsp.TimeStampReq.load(request, strict=True)
                 name = parsed["message_imprint"]["hash_algorithm"]["algorithm"].native
-                known = name in {"sha256", "sha384", "sha512"}
+                known = name in _SIGNED_WITH
                 imprint = parsed["message_imprint"].native["hashed_message"]
                 policy = parsed["req_policy"].native or POLICY
                 nonce = parsed["nonce"].native
@@ -68,12 +73,14 @@ class LocalTsa:
         return self.sign(tsp.TSTInfo(fields))
 
     def sign(self, info: tsp.TSTInfo) -> bytes:
-        """Returns the signed token around a TSTInfo."""
+        """Returns the signed token around a TSTInfo; it is signed with the imprint's digest, so that a renewal leaves the old one behind."""
+        asked = info["message_imprint"]["hash_algorithm"]["algorithm"].native
+        name = asked if asked in _SIGNED_WITH else "sha256"
         content = cms.EncapsulatedContentInfo(
             {"content_type": "tst_info", "content": core.ParsableOctetString(info.dump())}
         )
-        attributes = self._attributes(hashlib.sha256(info.dump()).digest())
-        signature = self.key.sign(attributes.dump(), ec.ECDSA(hashes.SHA256()))
+        attributes = self._attributes(hashlib.new(name, info.dump()).digest())
+        signature = self.key.sign(attributes.dump(), ec.ECDSA(_SIGNED_WITH[name]()))
         signer = cms.SignerInfo(
             {
                 "version": "v1",
@@ -84,16 +91,16 @@ class LocalTsa:
                         )
                     }
                 ),
-                "digest_algorithm": {"algorithm": "sha256"},
+                "digest_algorithm": {"algorithm": name},
                 "signed_attrs": attributes,
-                "signature_algorithm": {"algorithm": "sha256_ecdsa"},
+                "signature_algorithm": {"algorithm": f"{name}_ecdsa"},
                 "signature": signature,
             }
         )
         signed = cms.SignedData(
             {
                 "version": "v3",
-                "digest_algorithms": [{"algorithm": "sha256"}],
+                "digest_algorithms": [{"algorithm": name}],
                 "encap_content_info": content,
                 "certificates": [self.certificate, self.root],
                 "signer_infos": [signer],

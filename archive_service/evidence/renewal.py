@@ -17,8 +17,9 @@ from archive_service.clock import require_aware
 from archive_service.digests import DigestAlgorithm
 from archive_service.errors import ConfigurationInvalid
 from archive_service.evidence.algorithms import AlgorithmPolicy
+from archive_service.evidence.cms_signature import key_bits
 from archive_service.evidence.ers_asn1 import EvidenceRecord
-from archive_service.evidence.timestamps import ASN1_NAMES, TimestampToken, reading
+from archive_service.evidence.timestamps import ASN1_NAMES, TimestampToken, reading, signed_digest
 from archive_service.findings import Finding
 
 DEFAULT_LEAD: Final = timedelta(days=180)
@@ -76,21 +77,26 @@ def lifetime_of(record: EvidenceRecord) -> EvidenceLifetime:
     return token_lifetime(record.last.token, record.chains[-1].hash_name)
 
 
-def token_lifetime(token: TimestampToken, hash_name: str) -> EvidenceLifetime:
+def token_lifetime(token: TimestampToken, hash_name: str, signer: x509.Certificate | None = None) -> EvidenceLifetime:
     """Returns the facts of one token that stamps a tree over `hash_name`.
+
+    Args:
+        token: The token.
+        hash_name: The tree's digest algorithm.
+        signer: Its signer's certificate where the token does not carry it.
 
     Raises:
         TimestampInvalid: the token's certificate cannot be read.
     """
+    signer = token.signer or signer
     with reading("the time-stamp's certificate"):
-        key = None if token.signer is None else token.signer.public_key
-        signer_info = token.signed_data()["signer_infos"][0]
+        key = None if signer is None else signer.public_key
         return EvidenceLifetime(
             hash_name=hash_name,
             expires_at=path_expiry(token),
             key_algorithm=None if key is None else str(key.algorithm),
-            key_bits=None if key is None else int(key.bit_size),
-            signature_hash_name=str(signer_info["digest_algorithm"]["algorithm"].native),
+            key_bits=None if key is None else key_bits(key),
+            signature_hash_name=signed_digest(token),
         )
 
 

@@ -271,6 +271,11 @@ def verify_token_signature(
     return signer
 
 
+def signed_digest(token: TimestampToken) -> str:
+    """Returns the digest algorithm of a token's signature."""
+    return str(token.signed_data()["signer_infos"][0]["digest_algorithm"]["algorithm"].native)
+
+
 class TimestampUncheckable(TimestampInvalid):
     """A time-stamp's signature cannot be checked: the certificate is not at hand or the algorithm is not supported."""
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archive_service.digests import digest_bytes
-from archive_service.evidence.algorithms import AlgorithmPolicy, load_algorithm_policy
+from archive_service.evidence.algorithms import AlgorithmPolicy, SignatureLimit, load_algorithm_policy
 from archive_service.evidence.checks import Indication
 from archive_service.evidence.der import encode
 from archive_service.evidence.errors import EvidenceRecordInvalid
@@ -54,7 +54,9 @@ YEAR = timedelta(days=365)
 TSA = create_local_tsa(valid_from=T0 - timedelta(days=1), years=8)
 NEXT_TSA = create_local_tsa(valid_from=T0 + 5 * YEAR, years=8, common_name="The authority after")
 ANCHORS = (TSA.root, NEXT_TSA.root)
-POLICY = load_algorithm_policy()
+SIGNATURES = (SignatureLimit(algorithm="ec", min_bits=256, secure_until=date(2045, 12, 31)),)
+POLICY = replace(load_algorithm_policy(), signatures=SIGNATURES)
+"""Keys that outlive the digests: most tests here are about digests and certificates."""
 GROUPS = [[b"AIP 1"], [b"AIP 2"], [b"document", b"signature", b"report"], [b"AIP 4"], [b"AIP 5"]]
 
 
@@ -421,11 +423,33 @@ def test_a_record_from_the_future() -> None:
 def test_algorithm_policy() -> None:
     record = seal([[b"AIP 1"]], TSA, T0)[0]
     assert codes(verify(record, [b"AIP 1"], policy=None)) == {"EVIDENCE_RECORD_ALGORITHM_UNKNOWN"}
-    ended = AlgorithmPolicy(version="test", digests={"sha256": date(2026, 12, 31)}, signatures=())
+    ended = AlgorithmPolicy(version="test", digests={"sha256": date(2026, 12, 31)}, signatures=SIGNATURES)
     assert codes(verify(record, [b"AIP 1"], policy=ended)) == {"EVIDENCE_RECORD_ALGORITHM_EXPIRED"}
     both = replace(ended, digests={"sha256": date(2026, 12, 31), "sha512": date(2035, 12, 31)})
     in_time = renewed_trees([record], GROUPS[:1], TSA, datetime(2026, 12, 31, 23, tzinfo=UTC))[0]
     assert verify(in_time, [b"AIP 1"], policy=both, at=T0 + 2 * YEAR).indication is Indication.PASSED
+
+
+def test_the_signatures_algorithms_must_hold_until_the_next_time_stamp() -> None:
+    record = seal([[b"AIP 1"]], TSA, T0)[0]
+    ended = (SignatureLimit(algorithm="ec", min_bits=256, secure_until=T0.date()),)
+    for signatures, code in (
+        (ended, "EVIDENCE_RECORD_ALGORITHM_EXPIRED"),
+        ((), "EVIDENCE_RECORD_ALGORITHM_UNKNOWN"),
+    ):
+        result = verify(record, [b"AIP 1"], policy=replace(POLICY, signatures=signatures))
+        assert (codes(result), result.integrity) == ({code}, Indication.PASSED)
+        assert result.indication is Indication.INDETERMINATE
+    in_time = renewed_timestamps([record], TSA, T0 + timedelta(hours=1))[0]
+    reasons = verify(in_time, [b"AIP 1"], policy=replace(POLICY, signatures=ended)).reasons
+    assert [reason.location for reason in reasons] == ["chain 1 time-stamp 2"]
+
+
+def test_a_token_from_outside_its_certificates_validity() -> None:
+    """Backdated by the authority's own key: the path holds today, yet the certificate was not there at that time."""
+    result = verify(seal([[b"AIP 1"]], TSA, T0 - 2 * YEAR)[0], [b"AIP 1"])
+    assert codes(result) == {"EVIDENCE_RECORD_TOKEN_OUTSIDE_VALIDITY"}
+    assert result.integrity is Indication.FAILED
 
 
 def test_without_anchors_integrity_is_still_told() -> None:

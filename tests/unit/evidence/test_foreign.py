@@ -1,6 +1,7 @@
 """Evidence Records as other software hands them over: wrapped, over other digests, with fields ours never have."""
 
 import hashlib
+from base64 import encodebytes
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from tests.unit.evidence.sealing import renewed_timestamps, renewed_trees, seal
 T0 = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
 CONTENTS = [b"document", b"signature", b"report"]
+SHA256_OID = core.ObjectIdentifier("2.16.840.1.101.3.4.2.1").dump()
+UNKNOWN_OID = core.ObjectIdentifier("2.16.840.1.101.3.4.2.99").dump()
 INTERNAL, EXTERNAL = "1.2.840.113549.1.9.16.2.49", "1.2.840.113549.1.9.16.2.50"
 
 
@@ -64,12 +67,13 @@ def attribute(record: bytes, oid: str = EXTERNAL) -> bytes:
     return encode(b"\x30", core.ObjectIdentifier(oid).dump() + encode(b"\x31", record))
 
 
-@pytest.mark.parametrize("wrap", ["bare", "pem", "attribute"])
+@pytest.mark.parametrize("wrap", ["bare", "pem", "base64", "attribute"])
 def test_a_record_however_it_comes(tsa: LocalTsa, files: list[Path], wrap: str) -> None:
     record = seal([CONTENTS], tsa, T0)[0].encoded
     content = {
         "bare": record,
         "pem": pem.armor("EVIDENCE RECORD", record),
+        "base64": b"\xef\xbb\xbf" + encodebytes(record),
         "attribute": attribute(record),
     }[wrap]
     assert unwrap(content) == Unwrapped(records=(record,))
@@ -95,6 +99,42 @@ def test_a_signature_that_carries_its_own_record(tsa: LocalTsa, files: list[Path
     assert (found.records, found.signature) == ((record,), signature)
     assert checked(archived, [], tsa).indication is Indication.PASSED
     assert codes(checked(archived, files, tsa)) == {"EVIDENCE_RECORD_OBJECT_NOT_COVERED"}
+
+
+def test_a_detached_signature_is_proved_with_its_content(tsa: LocalTsa, files: list[Path]) -> None:
+    signature = tsa.token(hashlib.sha256(b"x").digest(), "sha256", at=T0, serial_number=7)
+    record = seal([[signature, CONTENTS[0]]], tsa, T0)[0].encoded
+    archived = with_attributes(signature, attribute(record, EXTERNAL))
+    assert checked(archived, files[:1], tsa, whole_group=True).indication is Indication.PASSED
+    content_only = with_attributes(signature, attribute(seal([CONTENTS[:1]], tsa, T0)[0].encoded, EXTERNAL))
+    assert codes(checked(content_only, files[:1], tsa)) == {"EVIDENCE_RECORD_OBJECT_NOT_COVERED"}
+
+
+def test_files_of_one_name_are_several_objects(tsa: LocalTsa, files: list[Path], tmp_path: Path) -> None:
+    """The last of them must not stand for all."""
+    other = tmp_path / "elsewhere" / files[0].name
+    other.parent.mkdir()
+    other.write_bytes(b"not covered")
+    record = seal([CONTENTS], tsa, T0)[0].encoded
+    result = checked(record, [other, files[0]], tsa)
+    (false,) = result.reasons
+    assert (false.code, false.location) == ("EVIDENCE_RECORD_OBJECT_NOT_COVERED", str(other))
+
+
+def test_a_group_over_an_unknown_digest_is_undecided(tsa: LocalTsa, files: list[Path]) -> None:
+    record = seal([CONTENTS], tsa, T0)[0].encoded.replace(SHA256_OID, UNKNOWN_OID)
+    result = checked(record, files, tsa, whole_group=True)
+    assert "EVIDENCE_RECORD_NO_DIGEST" in codes(result)
+    assert "EVIDENCE_RECORD_NON_DATA_OBJECTS" not in codes(result)
+
+
+def test_a_record_must_list_its_digests(tsa: LocalTsa, files: list[Path]) -> None:
+    item = seal([CONTENTS], tsa, T0)[0].chains[0].timestamps[0]
+    assert checked(encode_record([[item.encoded]], ["sha1", "sha256"]), files, tsa).indication is Indication.PASSED
+    for names in ([], ["sha512"]):
+        result = checked(encode_record([[item.encoded]], names), files, tsa)
+        found = ({"EVIDENCE_RECORD_ALGORITHM_NOT_LISTED"}, Indication.INDETERMINATE)
+        assert (codes(result), result.indication) == found
 
 
 def test_a_signature_without_record_and_other_objects_are_refused(tsa: LocalTsa) -> None:
