@@ -94,6 +94,13 @@ def format_number(number: int, language: str) -> str:
     return text.replace(",", ".") if language == DEFAULT_LANGUAGE else text
 
 
+def format_wait(seconds: int, language: str) -> str:
+    """Returns how long to wait, never less than it is."""
+    if seconds <= 90:  # noqa: PLR2004 - longer waits are told in minutes
+        return translate(N_("%(n)s giây"), language) % {"n": seconds}
+    return translate(N_("%(n)s phút"), language) % {"n": format_number(-(-seconds // 60), language)}
+
+
 def format_age(age: timedelta, language: str) -> str:
     """Returns how long something waits, in its largest unit."""
     minutes = max(0, int(age.total_seconds() // 60))
@@ -406,6 +413,9 @@ ERROR_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "NOT_FOUND": N_("Không tìm thấy, hoặc bạn không có quyền xem."),
         "NOT_PERMITTED": N_("Bạn không có quyền làm việc này."),
         "NOT_SIGNED_IN": N_("Bạn cần đăng nhập."),
+        "FORM_STALE": N_(
+            "Biểu mẫu đã cũ hoặc không thuộc phiên làm việc này: chưa có gì được thực hiện. Xin tải lại trang rồi gửi lại."
+        ),
         "BAD_REQUEST": N_("Thông tin gửi lên chưa đúng hoặc còn thiếu."),
         "CONFLICT": N_("Việc này trái với dữ liệu đang có."),
         "ILLEGAL_TRANSITION": N_("Hồ sơ không còn ở trạng thái cho phép làm việc này; có thể người khác đã xử lý."),

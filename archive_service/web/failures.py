@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,7 +17,15 @@ from starlette.exceptions import HTTPException
 from archive_service import i18n
 from archive_service.errors import ArchiveError
 from archive_service.web.templating import render
-from archive_service.web.visitors import PasswordChangeNeeded, Visitor, anyone, see_other, stranger
+from archive_service.web.visitors import (
+    SESSION_COOKIE,
+    PasswordChangeNeeded,
+    Visitor,
+    anyone,
+    local_path,
+    see_other,
+    stranger,
+)
 
 _KINDS: Final = (ArchiveError, RequestValidationError, HTTPException, SQLAlchemyError, Exception)
 Handler = Callable[[Request, Exception], Any]  # sync or async, as Starlette allows
@@ -53,7 +61,7 @@ def _in_front_of(problem: Handler, headers: Mapping[str, str]) -> Handler:
         given = problem(request, error)
         plain: Response = await given if inspect.isawaitable(given) else given
         if plain.status_code == HTTPStatus.UNAUTHORIZED and _is_page(request):
-            return see_other(f"/sign-in?next={quote(_come_back_to(request), safe='')}")
+            return see_other(f"/sign-in?next={quote(_come_back_to(request), safe='')}{_ended(request)}")
         if not prefers_page(request):
             return plain
         page = await run_in_threadpool(_page, request, plain)
@@ -65,9 +73,18 @@ def _in_front_of(problem: Handler, headers: Mapping[str, str]) -> Handler:
     return answer
 
 
+def _ended(request: Request) -> str:
+    """Says to the sign-in page that there was a session: whoever worked a moment ago wonders what became of the form sent last."""
+    return "&ended=1" if SESSION_COOKIE in request.cookies else ""
+
+
 def _come_back_to(request: Request) -> str:
+    """Returns the page asked for; for a form, the page it was on."""
     if request.method != "GET":
-        return "/"
+        seen_on = urlsplit(request.headers.get("Referer", ""))
+        if seen_on.netloc != request.headers.get("Host"):
+            return "/"
+        return local_path(seen_on.path + (f"?{seen_on.query}" if seen_on.query else ""))
     return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
@@ -83,6 +100,7 @@ def _page(request: Request, plain: Response) -> Response:
         code=code,
         number=plain.status_code,
         text=i18n.error_text(code, visitor.language),
+        wait=i18n.format_wait(told["retry_after_s"], visitor.language) if "retry_after_s" in told else None,
     )
 
 

@@ -33,11 +33,17 @@ Text = Annotated[str, Form(max_length=5000)]
 
 
 @router.get("/sign-in")
-def get_sign_in(request: Request, visitor: AnyoneDep, next: str | None = None) -> Response:  # noqa: A002 - the address's word
+def get_sign_in(
+    request: Request,
+    visitor: AnyoneDep,
+    next: str | None = None,  # noqa: A002 - the address's word
+    *,
+    ended: bool = False,
+) -> Response:
     """Shows the sign-in form; who is signed in goes on."""
     if visitor.signed_in is not None:
         return see_other(local_path(next))
-    return render(request, visitor, "sign_in.html", refused=False, username="", next=local_path(next))
+    return render(request, visitor, "sign_in.html", refused=False, ended=ended, username="", next=local_path(next))
 
 
 @router.post("/sign-in")
@@ -60,7 +66,14 @@ def post_sign_in(
     )
     if opened is None:
         return render(
-            request, visitor, "sign_in.html", status=403, refused=True, username=username[:100], next=local_path(next)
+            request,
+            visitor,
+            "sign_in.html",
+            status=403,
+            refused=True,
+            ended=False,
+            username=username[:100],
+            next=local_path(next),
         )
     response = see_other(local_path(next))
     set_cookie(response, visitor.service, SESSION_COOKIE, opened.cookie)

@@ -31,6 +31,12 @@ class PasswordChangeNeeded(ArchiveError):
     code: ClassVar[str] = "PASSWORD_CHANGE_NEEDED"
 
 
+class FormStale(NotPermitted):
+    """A form that is not from this session and browser: the session began anew after it was loaded, or another site made it."""
+
+    code: ClassVar[str] = "FORM_STALE"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visitor:
     """One request's person, language and form token."""
@@ -92,25 +98,36 @@ def sender(request: Request, csrf: Annotated[str, Form()] = "") -> Visitor:
     """Returns the visitor who sent a form, signed in or not.
 
     Raises:
-        NotPermitted: the form did not come from one of our pages in this browser.
+        FormStale: the form did not come from one of our pages in this browser.
     """
     visitor = _visitor(request, touch=True)
-    if visitor.signed_in is not None:
-        check_csrf(visitor.signed_in, csrf)
-    elif visitor.form_token_is_new or not secrets.compare_digest(visitor.form_token.encode(), csrf.encode()):
-        raise NotPermitted("the form is not from this browser; load the page again")
+    _check_form(visitor, csrf)
     return visitor
 
 
-def member_sender(visitor: Annotated[Visitor, Depends(sender)]) -> Visitor:
+def member_sender(request: Request, csrf: Annotated[str, Form()] = "") -> Visitor:
     """Returns the signed-in visitor who sent a form.
 
     Raises:
-        NotSignedIn: nobody is signed in.
-        NotPermitted: not from one of our pages.
+        NotSignedIn: nobody is signed in; asked first, because the form of a session that ended is always stale.
+        FormStale: not from one of our pages.
         PasswordChangeNeeded: a new password must be chosen first.
     """
+    visitor = _visitor(request, touch=True)
+    if visitor.signed_in is None:
+        raise NotSignedIn("sign in first")
+    _check_form(visitor, csrf)
     return _required(visitor)
+
+
+def _check_form(visitor: Visitor, csrf: str) -> None:
+    if visitor.signed_in is not None:
+        try:
+            check_csrf(visitor.signed_in, csrf)
+        except NotPermitted as exc:
+            raise FormStale(exc.message) from exc
+    elif visitor.form_token_is_new or not secrets.compare_digest(visitor.form_token.encode(), csrf.encode()):
+        raise FormStale("the form is not from this browser; load the page again")
 
 
 AnyoneDep = Annotated[Visitor, Depends(anyone)]
