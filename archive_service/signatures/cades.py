@@ -14,7 +14,7 @@ from typing import Final
 from asn1crypto import cms, pem, x509
 
 from archive_service.digests import chunks
-from archive_service.signatures import cades_archive
+from archive_service.signatures import cades_archive, mail
 from archive_service.signatures import cms as signed_data_of
 from archive_service.signatures.assessment import Signed, assess, unreadable
 from archive_service.signatures.chain import Circumstances
@@ -57,11 +57,15 @@ def looks_like_cms(path: Path, mime: str) -> bool:
     """Returns whether a file should be read as CMS, by media type, name or first bytes."""
     if "pkcs7" in mime or "cms" in mime.rpartition("/")[2].split("-"):
         return True
-    if path.suffix.lower() not in _SUFFIXES:
+    if path.suffix.lower() not in _SUFFIXES and mime not in mail.MAIL_MIMES:
         return False
     with path.open("rb") as stream:
-        head = stream.read(64)
-    return head[:1] == b"\x30" or b"BEGIN" in head or head[:3] == b"MII"
+        head = stream.read(mail.HEAD_BYTES)
+    if mail.looks_like_signed_mail(head):
+        return True
+    if path.suffix.lower() not in _SUFFIXES:
+        return False
+    return head[:1] == b"\x30" or b"BEGIN" in head[:64] or head[:3] == b"MII"
 
 
 def check_cms(path: Path, case: Circumstances, siblings: Mapping[str, Path]) -> tuple[SignatureReport, ...]:
@@ -82,6 +86,8 @@ def check_cms(path: Path, case: Circumstances, siblings: Mapping[str, Path]) -> 
         reports: list[SignatureReport] = []
         for position, one in enumerate(signed_data_of.signers(signed_data), start=1):
             reports += _signer_reports(one, position, content, case)
+    except mail.MailNotSupportedError:
+        return (_unreadable(case, Reason(code="MAIL_NOT_SUPPORTED")),)
     except UNREADABLE as exc:
         return (_unreadable(case, could_not(exc)),)
     if len(infos) > signed_data_of.MAX_SIGNERS:
@@ -90,6 +96,8 @@ def check_cms(path: Path, case: Circumstances, siblings: Mapping[str, Path]) -> 
 
 
 def _decode(content: bytes) -> bytes:
+    if mail.looks_like_signed_mail(content):
+        return mail.opened(content)
     if pem.detect(content):
         return bytes(pem.unarmor(content)[2])
     if content[:3] == b"MII":

@@ -247,9 +247,9 @@ def _stop(worker: _Worker | None) -> None:
 
 def _work(pipe: Connection, memory_limit_bytes: int) -> None:
     """Runs in the worker process: imports everything once, then answers one task after the other."""
-    from archive_service.signatures import cades, ooxml, pades, xades
+    from archive_service.signatures import cades, containers, pades, xades
 
-    del cades, ooxml, pades, xades
+    del cades, containers, pades, xades
     resource.setrlimit(resource.RLIMIT_AS, (memory_limit_bytes, memory_limit_bytes))
     try:
         pipe.send("ready")

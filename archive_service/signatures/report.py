@@ -70,6 +70,8 @@ class SignatureKind(StrEnum):
     XADES = "XAdES"
     XMLDSIG = "XMLDSig"
     OOXML = "OOXML"
+    ASIC = "ASiC"
+    """Kept as an entry of a ZIP that is no Office package."""
 
 
 class SignatureLevel(StrEnum):

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 PDF_MIMES: Final = frozenset({"application/pdf", "application/x-pdf"})
 XML_MIMES: Final = frozenset({"application/xml", "text/xml"})
-PACKAGE_PREFIXES: Final = ("application/vnd.openxmlformats-officedocument", "application/vnd.oasis.opendocument")
 MAX_REFUSED_LISTED: Final = 20
 """Refused pieces of material that are listed by name."""
 
@@ -103,10 +102,10 @@ def _dispatch(
         from archive_service.signatures.xades import check_xml
 
         return check_xml(path, case, siblings), ()
-    if mime.startswith(PACKAGE_PREFIXES):
-        from archive_service.signatures.ooxml import check_ooxml
+    from archive_service.signatures.containers import CONTAINER_MIMES, check_container
 
-        return check_ooxml(path, case), ()
+    if mime.startswith(CONTAINER_MIMES):
+        return check_container(path, case), ()
     from archive_service.signatures.cades import check_cms, looks_like_cms
 
     if looks_like_cms(path, mime):

@@ -1,6 +1,7 @@
 """Office packages, old PDF encodings, encrypted PDFs, replaced page trees."""
 
 import zipfile
+from base64 import b64encode
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -47,6 +48,64 @@ def test_office_signatures_are_recognised_not_judged(tmp_path: Path, world: Worl
     assert report.reasons[0].code == "OOXML_NOT_SUPPORTED"
     assert check(tmp_path, package(["word/document.xml"]), world, mime=DOCX).reports == ()
     assert check(tmp_path, b"no zip", world, mime=DOCX).reports == ()
+
+
+@pytest.mark.parametrize(
+    ("mime", "name", "kind"),
+    [
+        ("application/vnd.oasis.opendocument.text", "META-INF/macrosignatures.xml", SignatureKind.OOXML),
+        ("application/vnd.ms-word.document.macroEnabled.12", "_xmlsignatures/sig1.xml", SignatureKind.OOXML),
+        ("application/vnd.etsi.asic-e+zip", "META-INF/signatures001.xml", SignatureKind.ASIC),
+        ("application/vnd.etsi.asic-s+zip", "META-INF/signature.p7s", SignatureKind.ASIC),
+        ("application/vnd.etsi.asic-s+zip", "META-INF/timestamp.tst", SignatureKind.ASIC),
+        ("application/zip", "META-INF/signature.p7s", SignatureKind.ASIC),
+        ("application/java-archive", "META-INF/KEY.RSA", SignatureKind.ASIC),
+    ],
+)
+def test_signatures_in_containers_are_shown(tmp_path: Path, world: World, mime: str, name: str, kind: str) -> None:
+    [report] = check(tmp_path, package(["data.txt", name]), world, mime=mime).reports
+    assert (report.kind, report.indication, report.field_name) == (kind, Indication.INDETERMINATE, name)
+    assert check(tmp_path, package(["data.txt", "META-INF/MANIFEST.MF"]), world, mime=mime).reports == ()
+
+
+def smime(signature: bytes, headers: str = "", kind: str = "application/pkcs7-mime; smime-type=signed-data") -> bytes:
+    body = b64encode(signature).decode()
+    return f"{headers}MIME-Version: 1.0\nContent-Type: {kind}\nContent-Transfer-Encoding: base64\n\n{body}\n".encode()
+
+
+def test_signature_in_the_form_of_mail(tmp_path: Path, world: World) -> None:
+    """What openssl writes unless told otherwise: the CMS structure with two headers before it."""
+    signature = sign_cms(world, b"Quyet dinh", detached=False, party=world.plain)
+    for mime, name in (("text/plain", "a.p7m"), ("message/rfc822", "a.eml")):
+        assert check(tmp_path, smime(signature), world, mime=mime, name=name).indication is Indication.TOTAL_PASSED
+    forged = smime(signature.replace(b"Quyet dinh", b"Quyet DINH"))
+    assert check(tmp_path, forged, world, mime="text/plain", name="a.p7m").indication is Indication.TOTAL_FAILED
+
+
+@pytest.mark.parametrize("case", ["sender", "parts", "encoding", "base64"])
+def test_mail_that_shows_more_never_passes(tmp_path: Path, world: World, case: str) -> None:
+    signature = sign_cms(world, b"Quyet dinh", detached=False, party=world.plain)
+    content = {
+        "sender": smime(signature, "From: chu-tich@tinh.gov.vn\nSubject: Dong y\n"),
+        "parts": smime(signature, kind='multipart/signed; boundary="x"'),
+        "encoding": smime(signature).replace(b"Encoding: base64", b"Encoding: 8bit"),
+        "base64": smime(signature).replace(b"\n\nMII", b"\n\n!MII"),
+    }[case]
+    [report] = check(tmp_path, content, world, mime="text/plain", name="thu.eml").reports
+    assert report.indication is Indication.INDETERMINATE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"Thu gui: Content-Type: application/pkcs7-mime la gi?",
+        b"Nhat ky\nContent-Type: application/pkcs7-mime\n",
+        b"From: a\n\nContent-Type: multipart/signed\n",
+        b"a: " * 8000,
+    ],
+)
+def test_text_that_speaks_of_mail_is_no_signature(tmp_path: Path, world: World, text: bytes) -> None:
+    assert check(tmp_path, text, world, mime="text/plain", name="a.txt").reports == ()
 
 
 def _sha1_signed(world: World) -> bytes:
