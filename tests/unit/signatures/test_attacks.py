@@ -8,6 +8,7 @@ from pyhanko.sign import fields
 
 from archive_service.signatures import Indication
 from tests.unit.signatures import pdf_attacks as attacks
+from tests.unit.signatures import pdf_honest
 from tests.unit.signatures.checking import check
 from tests.unit.signatures.pki_fixtures import SIGNED_AT, World, sign_pdf
 
@@ -64,12 +65,12 @@ def test_certified(tmp_path: Path, world: World, attack: str, permission: str) -
     never_passes(tmp_path, world, attacks.CERTIFIED[attack](pdf))
 
 
-@pytest.mark.parametrize("name", attacks.HONEST)
+@pytest.mark.parametrize("name", pdf_honest.HONEST)
 def test_honest(tmp_path: Path, world: World, name: str) -> None:
-    result = check(tmp_path, attacks.HONEST[name](world), world, at=AT)
+    result = check(tmp_path, pdf_honest.HONEST[name](world), world, at=AT)
     assert result.indication is Indication.TOTAL_PASSED, [report.as_text("en") for report in result.reports]
 
 
 def test_honest_file_stamped_later_is_never_forged(tmp_path: Path, world: World) -> None:
-    result = check(tmp_path, attacks.STAMPED(world), world, at=AT)
+    result = check(tmp_path, pdf_honest.STAMPED(world), world, at=AT)
     assert Indication.TOTAL_FAILED not in [report.indication for report in result.reports]
