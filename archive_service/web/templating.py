@@ -40,6 +40,7 @@ def environment(language: str) -> Environment:
     jinja.globals.update(language=language, asset_url=asset_url, P=Permission)
     jinja.filters.update(
         datetime=i18n.format_datetime,
+        machine_time=lambda at: at.isoformat(timespec="milliseconds"),
         datetime_s=lambda at: i18n.format_datetime(at, seconds=True),
         date=i18n.format_date,
         size=lambda size: i18n.format_size(size, language),
