@@ -13,7 +13,7 @@ from asn1crypto import cms
 from lxml import etree
 
 from archive_service.signatures import cms as signed_data_of
-from archive_service.signatures import xades_archive, xmldsig
+from archive_service.signatures import xades_archive, xml_values, xmldsig
 from archive_service.signatures.assessment import Signed, assess, unreadable
 from archive_service.signatures.chain import Circumstances
 from archive_service.signatures.cms import UNREADABLE, could_not
@@ -26,6 +26,7 @@ from archive_service.signatures.report import (
     SubIndication,
 )
 from archive_service.signatures.timestamps import JudgedToken, judge_token, token_key
+from archive_service.signatures.xml_values import XmlSignatureUnreadableError
 from archive_service.signatures.xmldsig import (
     DS,
     NS,
@@ -33,7 +34,6 @@ from archive_service.signatures.xmldsig import (
     Element,
     Reference,
     XmlSignature,
-    XmlSignatureUnreadableError,
 )
 
 MAX_SIGNATURES: Final = 50
@@ -109,7 +109,7 @@ def _signed(signature: Element, outcome: XmlSignature, case: Circumstances) -> S
         level=_level(properties, tokens, archive=bool(archive) or older, case=case),
         covers_whole_file=whole and integrity is Integrity.INTACT,
         coverage=_coverage(content),
-        digest=_weakest([r.digest for r in outcome.references] + [xmldsig.method_digest(outcome.method) or ""]),
+        digest=_weakest([r.digest for r in outcome.references] + [xml_values.method_digest(outcome.method) or ""]),
         tokens=tokens,
         archive_tokens=archive,
         remarks=(Reason(code="ARCHIVE_STAMP_NOT_USED"),) if older else (),

@@ -19,7 +19,8 @@ from archive_service.signatures.chain import Circumstances, Purpose
 from archive_service.signatures.cms import UNREADABLE
 from archive_service.signatures.evidence import Evidence
 from archive_service.signatures.timestamps import JudgedToken, judge_token, token_key
-from archive_service.signatures.xmldsig import NS, XADES, Element, XmlSignature, XmlSignatureUnreadableError
+from archive_service.signatures.xml_values import XmlSignatureUnreadableError
+from archive_service.signatures.xmldsig import NS, XADES, Element, XmlSignature
 
 XADES_141: Final = NS["xades141"]
 ARCHIVE_STAMP: Final = f"{{{XADES_141}}}ArchiveTimeStamp"

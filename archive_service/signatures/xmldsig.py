@@ -16,15 +16,12 @@ from typing import Final
 from urllib.parse import unquote
 
 from asn1crypto import x509
-from cryptography import x509 as pyca_x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa, utils
 from lxml import etree
-from signxml.algorithms import CanonicalizationMethod, DigestAlgorithm, SignatureMethod
+from signxml.algorithms import CanonicalizationMethod, DigestAlgorithm
 
 from archive_service.digests import chunks
 from archive_service.signatures.trust import parse_certificate
+from archive_service.signatures.xml_values import XmlSignatureUnreadableError, signature_valid
 
 DS: Final = "http://www.w3.org/2000/09/xmldsig#"
 XADES: Final = "http://uri.etsi.org/01903/v1.3.2#"
@@ -58,10 +55,6 @@ _XML_NAMESPACE: Final = "http://www.w3.org/XML/1998/namespace"
 ID_ATTRIBUTES: Final = ("Id", "ID", "id", f"{{{_XML_NAMESPACE}}}id")
 
 Element = etree._Element  # noqa: SLF001 - lxml has no public name for its element type
-
-
-class XmlSignatureUnreadableError(ValueError):
-    """The signature uses something that is not supported or not well-formed: it could not be decided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +233,7 @@ def _signer(
     judged = 0
     for certificate in candidates[:MAX_CANDIDATES]:
         try:
-            if _signature_valid(method, value, octets, certificate):
+            if signature_valid(method, value, octets, certificate):
                 return True, certificate
             judged += 1
         except XmlSignatureUnreadableError as exc:
@@ -535,65 +528,3 @@ def _inherited(node: Element, *, later: bool) -> dict[str, str]:
     if f"{{{_XML_NAMESPACE}}}base" in found:
         raise XmlSignatureUnreadableError("joining xml:base is not supported")
     return found
-
-
-# ------------------------------------------------------------------ signature value
-
-_HASHES: Final[dict[str, type[hashes.HashAlgorithm]]] = {
-    "SHA1": hashes.SHA1,
-    "SHA224": hashes.SHA224,
-    "SHA256": hashes.SHA256,
-    "SHA384": hashes.SHA384,
-    "SHA512": hashes.SHA512,
-    "SHA3_224": hashes.SHA3_224,
-    "SHA3_256": hashes.SHA3_256,
-    "SHA3_384": hashes.SHA3_384,
-    "SHA3_512": hashes.SHA3_512,
-}
-
-
-def method_digest(method: str) -> str | None:
-    """Returns the digest named in a signature method ("rsa-sha256" gives "sha256"), None where it names none."""
-    name = method.lower().replace("-", "_")
-    return next((digest.lower() for digest in sorted(_HASHES, key=len, reverse=True) if digest.lower() in name), None)
-
-
-def _signature_valid(uri: str, value: bytes, octets: bytes, certificate: x509.Certificate) -> bool:
-    try:
-        method = SignatureMethod(uri)
-        key = pyca_x509.load_der_x509_certificate(certificate.dump()).public_key()
-        check = _checker(method, key)
-    except (ValueError, TypeError, UnsupportedAlgorithm, KeyError) as exc:
-        raise XmlSignatureUnreadableError(f"signature method {uri} is not supported: {exc}") from exc
-    try:
-        check(value, octets)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
-def _checker(method: SignatureMethod, key: object) -> Callable[[bytes, bytes], None]:
-    family, _, rest = method.name.partition("_")
-    name = rest
-    if family in {"ED25519", "ED448"} and isinstance(key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)):
-        return key.verify
-    if family in {"RSA", "SHA1", "SHA224", "SHA256", "SHA384", "SHA512", "SHA3"} and isinstance(key, rsa.RSAPublicKey):
-        probabilistic = method.name.endswith("MGF1")
-        digest = _HASHES[(method.name.removesuffix("_RSA_MGF1") if probabilistic else name)]()
-        scheme: padding.AsymmetricPadding = padding.PKCS1v15()
-        if probabilistic:
-            scheme = padding.PSS(mgf=padding.MGF1(digest), salt_length=padding.PSS.AUTO)
-        return lambda value, octets: key.verify(value, octets, scheme, digest)
-    if family == "ECDSA" and isinstance(key, ec.EllipticCurvePublicKey):
-        digest = _HASHES[name]()
-        return lambda value, octets: key.verify(_der_signature(value, key), octets, ec.ECDSA(digest))
-    raise XmlSignatureUnreadableError(f"signature method {method.name} does not fit the certificate's key")
-
-
-def _der_signature(value: bytes, key: ec.EllipticCurvePublicKey) -> bytes:
-    """Returns the DER form of an XMLDSig ECDSA value, which is r and s side by side (RFC 4050); some makers write DER themselves."""
-    size = (key.key_size + 7) // 8
-    if len(value) != 2 * size:
-        utils.decode_dss_signature(value)
-        return value
-    return utils.encode_dss_signature(int.from_bytes(value[:size]), int.from_bytes(value[size:]))
