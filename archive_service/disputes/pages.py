@@ -16,8 +16,8 @@ _INTRO = {
             " dưới đây tự kiểm tra được bằng công cụ thông dụng (sha256sum, cmp, unzip, openssl 3) trên Linux, macOS hoặc WSL."
         ),
         (
-            "Giải nén bằng bất kỳ chương trình ZIP nào, mở cửa sổ lệnh tại thư mục đã giải nén và chạy từng lệnh. Lệnh đúng thì kết thúc"
-            " không báo lỗi; sai dù một byte thì báo lỗi."
+            "Giải nén bằng bất kỳ chương trình ZIP nào, mở cửa sổ lệnh tại thư mục đã giải nén và chạy từng lệnh. Lệnh đúng thì in ra OK ở"
+            " cuối; sai dù một byte thì không in OK."
         ),
     ),
     "en": (
@@ -27,8 +27,8 @@ _INTRO = {
             " it need not be trusted: each part below can be checked with common tools (sha256sum, cmp, unzip, openssl 3) on Linux, macOS, WSL."
         ),
         (
-            "Unpack with any ZIP program, open a command window in the unpacked folder and run each command. A command that holds ends without"
-            " an error; if a single byte is wrong it fails."
+            "Unpack with any ZIP program, open a command window in the unpacked folder and run each command. A command that holds prints OK at"
+            " its end; if a single byte is wrong it does not."
         ),
     ),
 }
@@ -77,10 +77,15 @@ def text_page(facts: Sequence[tuple[str, str]], steps: Sequence[Step], file_name
         parts += [f"{name:<15} {what}" for name, what in _CONTENTS[language]] + [""]
         for number, step in enumerate(steps, start=1):
             parts += [f"{number}. {step.vi if language == 'vi' else step.en}", ""]
-            parts += [f"{COMMAND_MARK}{command}" for command in step.commands]
+            parts += [f"{COMMAND_MARK}{_said(command)}" for command in step.commands]
             parts.append("")
         parts += [_TRUST[language], "", _PROGRAM[language], "", f"    archive-service verify {file_name}", "", ""]
     return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def _said(command: str) -> str:
+    """Returns the command so that its success is seen: `test` and `grep -q` say nothing either way."""
+    return f"{command} && echo OK"
 
 
 def html_page(facts: Sequence[tuple[str, str]], steps: Sequence[Step], file_name: str) -> str:
@@ -111,7 +116,7 @@ def _section(language: str, facts: Sequence[tuple[str, str]], steps: Sequence[St
     for number, step in enumerate(steps, start=1):
         parts.append(f"<h2>{number}. {html.escape(step.vi if language == 'vi' else step.en)}</h2>")
         if step.commands:
-            parts.append("<pre>" + "\n".join(html.escape(command) for command in step.commands) + "</pre>")
+            parts.append("<pre>" + "\n".join(html.escape(_said(command)) for command in step.commands) + "</pre>")
     parts.append(f'<p class="trust">{html.escape(_TRUST[language])}</p>')
     parts.append(
         f"<p>{html.escape(_PROGRAM[language])}</p><pre>archive-service verify {html.escape(file_name)}</pre></section>"

@@ -108,7 +108,8 @@ def inclusion_part(folder: str, aip: str, encoded: bytes) -> Part:
     blobs = _log_blobs(proof)
     names = [f"{folder}/log-{number}.bin" for number in range(1, len(blobs) + 1)]
     files = {name: blob for name, (blob, _) in zip(names, blobs, strict=True)}
-    commands = [f'grep -a -q "$(sha256sum < {shlex.quote(aip)} | cut -c 1-64)" {names[0]}']
+    # the digest comes as a list of patterns: without one, because a file or a tool is missing, nothing is found
+    commands = [f"sha256sum < {shlex.quote(aip)} | cut -c 1-64 | grep -a -q -F -f - {names[0]}"]
     commands += [
         _stands_in(below, above, offset) for below, above, (_, offset) in zip(names, names[1:], blobs[1:], strict=False)
     ]

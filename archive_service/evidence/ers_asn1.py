@@ -23,6 +23,8 @@ MAX_RECORD_BYTES: Final = 16 * 1024 * 1024
 """Largest record that is read: a hundred renewals with full certificate chains have about 1 MB."""
 MAX_TIMESTAMPS: Final = 1000
 """Most archive time-stamps of one record: a renewal a month for eighty years."""
+MAX_CHAINS: Final = 100
+"""Most chains: one is begun when a digest algorithm ends. Each is over all before it, so checking costs their number times the size."""
 SEQUENCE_TAG: Final = b"\x30"
 
 
@@ -124,6 +126,8 @@ class Chain:
 
     timestamps: tuple[ArchiveTimeStamp, ...]
     encoded: bytes
+    normal: bytes
+    """The same in DER; kept, because every later chain is over all chains before it."""
 
     @property
     def hash_name(self) -> str:
@@ -176,10 +180,12 @@ def _record(content: bytes) -> EvidenceRecord:
     chains = tuple(_chain(chain) for chain in raw["archive_time_stamp_sequence"])
     if not chains or sum(len(chain.timestamps) for chain in chains) > MAX_TIMESTAMPS:
         raise EvidenceRecordInvalid(f"an Evidence Record has 1 to {MAX_TIMESTAMPS} archive time-stamps")
+    if len(chains) > MAX_CHAINS:
+        raise EvidenceRecordInvalid(f"an Evidence Record of {len(chains)} chains; at most {MAX_CHAINS} are read")
     for attribute in () if isinstance(raw["crypto_infos"], core.Void) else raw["crypto_infos"]:
         attribute["values"].dump()  # asn1crypto reads lazily: what stands there must at least be an attribute
     return EvidenceRecord(
-        digest_algorithms=tuple(item["algorithm"].native for item in raw["digest_algorithms"]),
+        digest_algorithms=tuple(_digest_name(item) for item in raw["digest_algorithms"]),
         chains=chains,
         encrypted=not isinstance(raw["encryption_info"], core.Void),
         encoded=content,
@@ -190,7 +196,8 @@ def _chain(raw: ArchiveTimeStampChainType) -> Chain:
     timestamps = tuple(_archive_timestamp(item) for item in raw)
     if not timestamps:
         raise EvidenceRecordInvalid("a chain without archive time-stamps")
-    return Chain(timestamps=timestamps, encoded=raw.dump())
+    encoded = raw.dump()
+    return Chain(timestamps=timestamps, encoded=encoded, normal=to_der(encoded))
 
 
 def parse_archive_timestamp(content: bytes) -> ArchiveTimeStamp:
@@ -213,11 +220,17 @@ def _archive_timestamp(raw: ArchiveTimeStampType) -> ArchiveTimeStamp:
     except TimestampInvalid as exc:
         raise EvidenceRecordInvalid(f"time-stamp in the record: {exc.message}") from exc
     algorithm, tree = raw["digest_algorithm"], raw["reduced_hashtree"]
-    hash_name = token.hash_name if isinstance(algorithm, core.Void) else algorithm["algorithm"].native
+    hash_name = token.hash_name if isinstance(algorithm, core.Void) else _digest_name(algorithm)
     lists = None if isinstance(tree, core.Void) else tuple(tuple(value.native for value in part) for part in tree)
     if lists is not None:
         _require_lists(lists, hash_name)
     return ArchiveTimeStamp(hash_name=hash_name, tree=lists, token=token, encoded=raw.dump())
+
+
+def _digest_name(algorithm: algos.DigestAlgorithm) -> str:
+    if algorithm["parameters"].native is not None:
+        raise EvidenceRecordInvalid("a digest algorithm with parameters, which none has (RFC 5754 2)")
+    return str(algorithm["algorithm"].native)
 
 
 def _require_lists(lists: tuple[tuple[bytes, ...], ...], hash_name: str) -> None:
@@ -239,7 +252,8 @@ def token_forms(token: TimestampToken) -> tuple[bytes, ...]:
 def sequence_forms(chains: Sequence[Chain]) -> tuple[bytes, ...]:
     """Returns the byte forms of the ArchiveTimeStampSequence of `chains` (atsc of 5.2), as it stands and DER."""
     stands = encode(SEQUENCE_TAG, b"".join(chain.encoded for chain in chains))
-    return tuple(dict.fromkeys((stands, to_der(stands))))
+    normal = encode(SEQUENCE_TAG, b"".join(chain.normal for chain in chains))
+    return (stands,) if stands == normal else (stands, normal)
 
 
 # ---------------------------------------------------------------- writing

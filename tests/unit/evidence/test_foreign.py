@@ -137,6 +137,24 @@ def test_a_record_must_list_its_digests(tsa: LocalTsa, files: list[Path]) -> Non
         assert (codes(result), result.indication) == found
 
 
+def test_digest_algorithms_take_no_parameters_but_null(tsa: LocalTsa, files: list[Path]) -> None:
+    record = seal([CONTENTS], tsa, T0)[0].encoded
+    for wrong in (b"\x04\x00", b"\x30\x00"):
+        changed = record.replace(SHA256_OID + b"\x05\x00", SHA256_OID + wrong, 1)
+        assert codes(checked(changed, files, tsa)) == {"EVIDENCE_RECORD_MALFORMED"}
+    item = seal([CONTENTS], tsa, T0)[0].chains[0].timestamps[0]
+    without = encode(b"\x30", core.Integer(1).dump() + encode(b"\x30", encode(b"\x30", SHA256_OID)))
+    bare = encode(b"\x30", without[2:] + encode(b"\x30", encode(b"\x30", item.encoded)))
+    assert checked(bare, files, tsa).indication is Indication.PASSED
+
+
+def test_more_chains_than_digest_algorithms_end_in_a_lifetime_are_refused(tsa: LocalTsa, files: list[Path]) -> None:
+    """Each chain is over all before it: a hostile record of many would cost their number times its size."""
+    item = seal([CONTENTS], tsa, T0)[0].chains[0].timestamps[0].encoded
+    assert "EVIDENCE_RECORD_MALFORMED" not in codes(checked(encode_record([[item]] * 100, ["sha256"]), files, tsa))
+    assert codes(checked(encode_record([[item]] * 101, ["sha256"]), files, tsa)) == {"EVIDENCE_RECORD_MALFORMED"}
+
+
 def test_a_signature_without_record_and_other_objects_are_refused(tsa: LocalTsa) -> None:
     signature = tsa.token(hashlib.sha256(b"x").digest(), "sha256", at=T0, serial_number=7)
     with pytest.raises(EvidenceRecordInvalid, match="without Evidence Record"):
