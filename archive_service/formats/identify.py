@@ -352,7 +352,7 @@ def _siegfried(source: Path | _Bytes, extension: str) -> Mapping[str, Any]:
     """Asks Siegfried under a name that has the file's extension, since staged files are named by id."""
     import pygfried
 
-    if isinstance(source, Path) and extension_of(source.name) == extension and _is_utf8(source):
+    if isinstance(source, Path) and extension_of(source.name) == extension and _can_be_named(source):
         return _detailed(pygfried, source)
     safe = re.sub(r"[^a-z0-9]", "", extension)[:16]
     alias = _scratch() / (f"{threading.get_ident()}.{safe}" if safe else str(threading.get_ident()))
@@ -374,9 +374,10 @@ def _siegfried(source: Path | _Bytes, extension: str) -> Mapping[str, Any]:
 _USUAL_EXTENSIONS: Final = frozenset({"pdf", "jpg", "jpeg"})
 
 
-def _is_utf8(path: Path) -> bool:
-    """Returns whether a path can be given to Go, which takes UTF-8 only; names on disk may hold any bytes."""
-    return not any("\udc80" <= char <= "\udcff" for char in str(path))
+def _can_be_named(path: Path) -> bool:
+    """Returns whether a path can be given to Siegfried, which takes UTF-8 only and answers in JSON without escaping what a name holds."""
+    name = str(path)
+    return name.isprintable() and '"' not in name and "\\" not in name
 
 
 def _detailed(pygfried: Any, path: Path) -> Mapping[str, Any]:  # an extension module

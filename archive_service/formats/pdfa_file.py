@@ -3,7 +3,6 @@
 Looked at in the raw bytes where qpdf forgives what PDF/A does not. Clauses are those of ISO 19005-1; limits are those of each part.
 """
 
-import mmap
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -13,6 +12,7 @@ from typing import Any, Final
 import pikepdf
 
 from archive_service.formats.pdfa_xmp import Problem
+from archive_service.formats.view import FileView
 
 _HEADER: Final = re.compile(rb"%PDF-\d\.\d(\r\n|\r|\n)")
 _LATER_HEADER: Final = re.compile(rb"%PDF-1\.[0-7](\r\n|\r|\n)")
@@ -40,11 +40,11 @@ MAX_LATER_OBJECTS: Final = 8_388_607
 
 def file_problems(pdf: pikepdf.Pdf, path: Path, part: int) -> Iterator[Problem]:
     """Yields what is wrong with the file's outer form."""
-    with path.open("rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as view:
+    with FileView(path) as view:
         yield from _header(view, part)
         yield from _cross_references(view, part)
-        if len(view) <= _LEXED_BYTES:
-            yield from _syntax(view)
+        if view.size <= _LEXED_BYTES:
+            yield from _syntax(view.part(0, view.size))
     if "/ID" not in pdf.trailer:
         yield "6.1.3", "the trailer has no ID"
     if "/Encrypt" in pdf.trailer:
@@ -55,24 +55,25 @@ def file_problems(pdf: pikepdf.Pdf, path: Path, part: int) -> Iterator[Problem]:
         yield "6.1.13", "optional content"
 
 
-def _header(view: mmap.mmap, part: int) -> Iterator[Problem]:
-    header = (_HEADER if part == 1 else _LATER_HEADER).match(view, 0, 64)
+def _header(view: FileView, part: int) -> Iterator[Problem]:
+    start = view.part(0, 128)
+    header = (_HEADER if part == 1 else _LATER_HEADER).match(start)
     if header is None:
         yield "6.1.2", "the file does not start with a PDF header"
         return
-    if not _COMMENT.match(view, header.end(), header.end() + 64):
+    if not _COMMENT.match(start, header.end()):
         yield "6.1.2", "no comment with four bytes above 127 after the header"
 
 
-def _cross_references(view: mmap.mmap, part: int) -> Iterator[Problem]:
+def _cross_references(view: FileView, part: int) -> Iterator[Problem]:
     """Follows the cross-reference tables from the end of the file back to the first; parts 2 and 3 allow streams in their place."""
-    tail = view[-2048:]
+    tail = view.part(max(0, view.size - 2048), view.size)
     found = re.findall(rb"startxref\s+(\d+)", tail)
     offset = int(found[-1]) if found else -1
     visited: set[int] = set()
-    while 0 <= offset < len(view) and offset not in visited and len(visited) < _MAX_SECTIONS:
+    while 0 <= offset < view.size and offset not in visited and len(visited) < _MAX_SECTIONS:
         visited.add(offset)
-        table = view[offset : offset + _TABLE_BYTES]
+        table = view.part(offset, offset + _TABLE_BYTES)
         if not table.startswith(b"xref"):
             if part == 1:
                 yield "6.1.4", "a cross-reference stream instead of a table"
@@ -91,8 +92,8 @@ def _cross_references(view: mmap.mmap, part: int) -> Iterator[Problem]:
         offset = int(previous[1]) if previous else -1
 
 
-def _syntax(view: mmap.mmap) -> Iterator[Problem]:
-    text = _without_streams(view[:])
+def _syntax(content: bytes) -> Iterator[Problem]:
+    text = _without_streams(content)
     if _ENDOBJ.search(text):
         yield "6.1.8", "endobj is not at the start of a line"
     yield from hex_problems(text)

@@ -4,13 +4,13 @@ A reader of one format skips what it does not know, so a PDF can carry a ZIP beh
 another program. Such a file is kept, but an archivist is told that a part of it was not looked at.
 """
 
-import mmap
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from archive_service.formats.report import Notes
+from archive_service.formats.view import FileView
 
 HEAD_BYTES: Final = 1024
 """How far from the start PDF readers look for a header (ISO 32000-1 annex H.3, note 13)."""
@@ -31,8 +31,8 @@ def look_around(path: Path, mime: str, notes: Notes) -> None:
     """Adds FORMAT_LEADING_DATA, FORMAT_TRAILING_DATA and FORMAT_POLYGLOT."""
     if not path.stat().st_size:
         return
-    with path.open("rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        head = content[:HEAD_BYTES]
+    with FileView(path) as content:
+        head = content.part(0, HEAD_BYTES)
         package = head.startswith((_ZIP_LOCAL, _ZIP_END)) or mime == "application/zip" or mime.startswith(_OFFICE)
         if mime == "application/pdf":
             _before_pdf(head, notes)
@@ -44,9 +44,9 @@ def look_around(path: Path, mime: str, notes: Notes) -> None:
             notes.find("FORMAT_POLYGLOT", other="ZIP")
         elif mime in _END_OF:
             end = _END_OF[mime](content)
-            rest = content[end:].strip(_BLANK) if 0 <= end < len(content) else b""
+            rest = content.stripped_length(end, _BLANK) if end >= 0 else 0
             if rest:
-                notes.find("FORMAT_TRAILING_DATA", count=len(rest))
+                notes.find("FORMAT_TRAILING_DATA", count=rest)
     notes.checked.append("data around the format")
 
 
@@ -59,46 +59,46 @@ def _before_pdf(head: bytes, notes: Notes) -> None:
         notes.find("FORMAT_POLYGLOT", other="HTML")
 
 
-def _ends_as_zip(content: mmap.mmap) -> bool:
+def _ends_as_zip(content: FileView) -> bool:
     """Returns whether the file ends as a ZIP does: an archive's end record whose comment reaches exactly to the end."""
     place = _zip_end(content)
-    return place >= 0 and _after_zip_end(content, place) == len(content)
+    return place >= 0 and _after_zip_end(content, place) == content.size
 
 
-def _zip_end(content: mmap.mmap) -> int:
-    return content.rfind(_ZIP_END, max(0, len(content) - _ZIP_END_BYTES - _ZIP_COMMENT_MAX))
+def _zip_end(content: FileView) -> int:
+    return content.rfind(_ZIP_END, max(0, content.size - _ZIP_END_BYTES - _ZIP_COMMENT_MAX))
 
 
-def _after_zip_end(content: mmap.mmap, place: int) -> int:
-    return place + _ZIP_END_BYTES + int.from_bytes(content[place + 20 : place + 22], "little")
+def _after_zip_end(content: FileView, place: int) -> int:
+    return place + _ZIP_END_BYTES + int.from_bytes(content.part(place + 20, place + 22), "little")
 
 
-def _around_package(content: mmap.mmap, notes: Notes) -> None:
+def _around_package(content: FileView, notes: Notes) -> None:
     place = _zip_end(content)
     if place < 0:
         return
-    if content[:4] not in {_ZIP_LOCAL, _ZIP_END}:
+    if content.part(0, 4) not in {_ZIP_LOCAL, _ZIP_END}:
         notes.find("FORMAT_LEADING_DATA", count=max(0, content.find(_ZIP_LOCAL)))
-    rest = content[_after_zip_end(content, place) :].strip(_BLANK)
+    rest = content.stripped_length(_after_zip_end(content, place), _BLANK)
     if rest:
-        notes.find("FORMAT_TRAILING_DATA", count=len(rest))
+        notes.find("FORMAT_TRAILING_DATA", count=rest)
 
 
-def _after(mark: bytes) -> Callable[[mmap.mmap], int]:
+def _after(mark: bytes) -> Callable[[FileView], int]:
     """Returns a function that tells where the last `mark` ends, -1 where there is none."""
 
-    def end(content: mmap.mmap) -> int:
+    def end(content: FileView) -> int:
         place = content.rfind(mark)
         return place + len(mark) if place >= 0 else -1
 
     return end
 
 
-def _riff_end(content: mmap.mmap) -> int:
-    return 8 + int.from_bytes(content[4:8], "little") if content[:4] == b"RIFF" else -1
+def _riff_end(content: FileView) -> int:
+    return 8 + int.from_bytes(content.part(4, 8), "little") if content.part(0, 4) == b"RIFF" else -1
 
 
-_END_OF: Final[Mapping[str, Callable[[mmap.mmap], int]]] = {
+_END_OF: Final[Mapping[str, Callable[[FileView], int]]] = {
     "application/pdf": _after(_PDF_END),
     "image/jpeg": _after(_JPEG_END),
     "image/png": _after(_PNG_END),

@@ -28,6 +28,7 @@ from archive_service.formats.report import FormatReport
 from archive_service.ingest.checkers import may_be_signed, scan_limits
 from archive_service.ingest.policies import format_policy_on, trust_in_force
 from archive_service.ingest.uploads import mismatch_finding
+from archive_service.packaging.dossier_zip import DOSSIER_JSON_BYTES_MAX
 from archive_service.settings import Settings
 from archive_service.signatures.acceptance import findings_for
 from archive_service.signatures.policy import SignaturePolicy
@@ -128,13 +129,47 @@ def load_file_policies(settings: Settings, *, at: datetime, trust: TrustStore | 
 def files_below(paths: Iterable[Path]) -> Iterator[FileToCheck]:
     """Yields every file named or below a folder named, in order of path; what cannot be listed comes as a problem, not as an error."""
     for path in paths:
-        if path.is_dir():
-            yield from _walk(path, {})
+        if _is_folder(path):
+            yield from _walk(path)
         else:
             yield FileToCheck(path=path)
 
 
-def _walk(folder: Path, described: Mapping[Path, Component]) -> Iterator[FileToCheck]:
+def _is_folder(path: Path | os.DirEntry[str]) -> bool:
+    """Whether this is a folder to go into: one that was named, or that is no link; what cannot be told is looked at as a file."""
+    try:
+        return path.is_dir() if isinstance(path, Path) else path.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether this is a file, or a link to one; a circle of links is none."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+Described = Mapping[Path, Component]
+"""Files by what the dossier.json above them says."""
+
+
+def _walk(folder: Path) -> Iterator[FileToCheck]:
+    """Goes into folders however deep: their listings are kept in a list, not on Python's stack."""
+    open_folders: list[Iterator[FileToCheck | tuple[Path, Described]]] = [_listing(folder, {})]
+    while open_folders:
+        found = next(open_folders[-1], None)
+        if found is None:
+            open_folders.pop()
+        elif isinstance(found, FileToCheck):
+            yield found
+        else:
+            open_folders.append(_listing(*found))
+
+
+def _listing(folder: Path, described: Described) -> Iterator[FileToCheck | tuple[Path, Described]]:
+    """Yields the files of a folder and, with what is known of what is below, its folders."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as exc:
@@ -145,8 +180,8 @@ def _walk(folder: Path, described: Mapping[Path, Component]) -> Iterator[FileToC
         described, problems = _described(folder)
     for entry in entries:
         path = folder / entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(path, described)
+        if _is_folder(entry):
+            yield path, described
         elif entry.name == DOSSIER_FILE_NAME:
             yield FileToCheck(path=path, problems=problems)
         else:
@@ -154,9 +189,15 @@ def _walk(folder: Path, described: Mapping[Path, Component]) -> Iterator[FileToC
 
 
 def _described(folder: Path) -> tuple[dict[Path, Component], tuple[Finding, ...]]:
-    """Reads dossier.json; one that is malformed describes nothing and its problems are its findings."""
+    """Reads dossier.json; one that is malformed or too large describes nothing and its problems are its findings."""
     source = folder / DOSSIER_FILE_NAME
     try:
+        status = source.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return {}, ()  # a pipe may never end; the check of the file itself says so
+        if status.st_size > DOSSIER_JSON_BYTES_MAX:
+            sizes = {"size_bytes": status.st_size, "limit_bytes": DOSSIER_JSON_BYTES_MAX}
+            return {}, (Finding(code="PACKAGE_DOSSIER_JSON_TOO_LARGE", location=printable(source), params=sizes),)
         value, findings = parse_json(source.read_bytes())
     except OSError:
         return {}, ()  # the check of the file itself says so
@@ -227,6 +268,8 @@ class FileChecks:
             return _without_content(file, exc.strerror or str(exc), size_bytes)
         except StoreUnavailable as exc:
             return _without_content(file, exc.message, size_bytes)
+        except Exception as exc:  # noqa: BLE001 - the border: a fault over one file must reach its line, not end the others'
+            return _without_content(file, f"{type(exc).__name__}: {exc}", size_bytes)
 
     def _check_content(self, file: FileToCheck) -> FileResult:
         path, component = file.path, file.component
@@ -275,7 +318,7 @@ class FileChecks:
         names = self._folders.get(path.parent)
         if names is None:
             with os.scandir(path.parent) as entries:
-                names = sorted(entry.name for entry in entries if entry.is_file())
+                names = sorted(entry.name for entry in entries if _is_file(entry))
             self._folders[path.parent] = names
         if mime.endswith("xml") and len(names) <= SIBLINGS_MAX:
             chosen = names

@@ -1,11 +1,13 @@
 """`archive-service check` as others call it: one JSON line per file, the right exit code, and no file that stops it."""
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,59 @@ def test_every_file_gets_its_line_whatever_it_is(tmp_path: Path) -> None:
     for name in ("b.pdf", "c.pdf", "g.exe"):
         assert not found[name]["accepted"], name
     assert "DOSSIER_JSON_MALFORMED" in _codes(found["dossier.json"])
+
+
+def test_names_and_folders_that_stop_nothing(tmp_path: Path) -> None:
+    """A circle of links beside honest files, names no JSON is made for, folders deeper than Python's stack, descriptions that never end."""
+    folder = tmp_path / "tệp"
+    folder.mkdir()
+    names = ["mau\x1b[31m.txt", 'ngoac".txt', "gach\\.txt", "xuong\ndong.txt", "-json.txt"]
+    for name in names:
+        (folder / name).write_bytes(b"chu")
+    (folder / "a.pdf").write_bytes(tiny_pdf("a"))
+    (folder / "mot").symlink_to("hai")
+    (folder / "hai").symlink_to("mot")
+    kinds: list[Callable[[Path], None]] = [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir, _endless]
+    for number, make in enumerate(kinds):
+        described = folder / f"ho-so-{number}"
+        described.mkdir()
+        make(described / "dossier.json")
+        (described / "a.txt").write_bytes(b"chu")
+    with _deep_folder(folder / "sau", 1_200) as deepest:
+        (deepest / "day.txt").write_bytes(b"chu")
+        code, lines, errors = run(folder, tmp_path / ("x" * 300))
+    assert (code, errors.count("Traceback")) == (1, 0)
+    found = {Path(line["path"]).relative_to(tmp_path).as_posix(): line for line in lines}
+    for name in (*names, "a.pdf", *(f"ho-so-{number}/a.txt" for number in range(4))):
+        assert found[f"tệp/{name}"]["accepted"], name
+    assert [line["accepted"] for path, line in found.items() if path.endswith("/day.txt")] == [True]
+    unreadable = ["tệp/mot", "tệp/hai", "tệp/ho-so-0/dossier.json", "tệp/ho-so-1/dossier.json", "x" * 300]
+    assert [_codes(found[name]) for name in unreadable] == [["FILE_UNREADABLE"]] * 5
+    assert "PACKAGE_DOSSIER_JSON_TOO_LARGE" in _codes(found["tệp/ho-so-3/dossier.json"])
+    assert len(lines) == len(names) + 3 + 4 + 3 + 1 + 1
+
+
+@contextlib.contextmanager
+def _deep_folder(top: Path, depth: int) -> Iterator[Path]:
+    """Folders in folders, taken away again one by one: no library that removes trees goes that deep."""
+    folders = [top]
+    for _ in range(depth):
+        folders.append(folders[-1] / "a")
+    for folder in folders:
+        folder.mkdir()
+    try:
+        yield folders[-1]
+    finally:
+        for folder in reversed(folders):
+            for left in folder.iterdir():
+                left.unlink()
+            folder.rmdir()
+
+
+def _endless(path: Path) -> None:
+    """A description larger than any may be, in no space on the disk."""
+    with path.open("wb") as out:
+        out.truncate(65 * 1024 * 1024)
 
 
 def test_a_dossier_folder_is_judged_by_what_it_says_of_its_files(tmp_path: Path) -> None:

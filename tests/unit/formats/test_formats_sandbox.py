@@ -2,6 +2,7 @@
 
 import os
 import signal
+import struct
 import sys
 import time
 from datetime import date
@@ -137,3 +138,17 @@ def test_check_that_kills_its_process_is_a_finding(pool, tmp_path, monkeypatch):
 def die_like_a_parser(path: Path, *_: object) -> None:
     assert path.exists()
     die()
+
+
+def test_a_large_honest_video_is_read_within_the_limits_of_memory(tmp_path):
+    """Sparse on this disk; its bytes are not loaded, and nothing maps them into the limited address space."""
+    payload = 400_000_000
+    head = bytearray(files.mp4(seconds=1_500, payload=0))
+    struct.pack_into(">I", head, head.index(b"stsz") + 8, payload)
+    struct.pack_into(">I", head, len(head) - 8, payload + 8)
+    path = files.write(tmp_path, "staged", bytes(head))
+    with path.open("r+b") as out:
+        out.truncate(len(head) + payload)
+    with FormatPool(workers=1, limits=Limits(memory_bytes=300 * MIB)) as pool:
+        report = pool.check(path, name="phim.mp4", component=None, policy=POLICY)
+    assert (report.identification.mime, report.findings) == ("video/mp4", ())
