@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from asn1crypto import cms, pem, x509
+from asn1crypto import cms, parser, pem, x509
 
 from archive_service.digests import chunks
 from archive_service.signatures import cades_archive, mail
@@ -49,6 +49,8 @@ class _Content:
     octets: Callable[[], bytes] | None = None
     beginning: Callable[[], bytes] = bytes
     """The content up to `MAX_ATTRIBUTES_BYTES`."""
+    followed: bool = False
+    """Whether something stands behind the signature in its file: nobody signed it."""
     text_digest_of: Callable[[str], bytes] | None = None
     """Digests of the file's content as text whose lines end as mail has them (RFC 8551 clause 3.1.1)."""
 
@@ -77,12 +79,13 @@ def check_cms(path: Path, case: Circumstances, siblings: Mapping[str, Path]) -> 
     try:
         if path.stat().st_size > MAX_CMS_BYTES:
             return (_unreadable(case, Reason(code="TOO_LARGE", params={"limit": str(MAX_CMS_BYTES)})),)
-        signed_data = signed_data_of.load_signed_data(_decode(path.read_bytes()))
+        der = _decode(path.read_bytes())
+        signed_data = signed_data_of.load_signed_data(der)
         infos = list(signed_data["signer_infos"])
         if not infos:
             return (_unreadable(case, Reason(code="NO_SIGNER")),)
         case.evidence.add_signed_data(signed_data)
-        content = _content(signed_data, path, siblings)
+        content = replace(_content(signed_data, path, siblings), followed=_followed(der))
         reports: list[SignatureReport] = []
         for position, one in enumerate(signed_data_of.signers(signed_data), start=1):
             reports += _signer_reports(one, position, content, case)
@@ -105,6 +108,11 @@ def _decode(content: bytes) -> bytes:
 
         return base64.b64decode(b"".join(content.split()), validate=True)
     return content
+
+
+def _followed(der: bytes) -> bool:
+    """Returns whether more than white space or padding follows the structure."""
+    return bool(der[parser.peek(der) :].strip(b"\0\t\n\r "))
 
 
 def _content(signed_data: cms.SignedData, path: Path, siblings: Mapping[str, Path]) -> _Content:
@@ -201,6 +209,9 @@ def _signer_reports(
     view = _view(signed_data, signer_info, content)
     if not signer_info["signed_attrs"] and _looks_like_attributes(content):
         reason = Reason(code="ATTRIBUTES_AS_CONTENT")
+        view = replace(view, sub_indication=SubIndication.SIG_CONSTRAINTS_FAILURE, reasons=(*view.reasons, reason))
+    if content.followed and view.sub_indication is None:
+        reason = Reason(code="BYTES_AFTER_SIGNATURE")
         view = replace(view, sub_indication=SubIndication.SIG_CONSTRAINTS_FAILURE, reasons=(*view.reasons, reason))
     yield assess(_signed(view, str(position), content, case), case)
     yield from _countersignatures(view, position, signed_data, case)

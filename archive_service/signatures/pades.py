@@ -9,6 +9,8 @@ The order of work in `check_pdf` is fixed:
   6. Changes after a signature must be validation material, or be vouched for by a later signature that passed.
 """
 
+import struct
+import zlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -58,7 +60,7 @@ PADES: Final = "/ETSI.CAdES.detached"
 PKCS7_SHA1: Final = "/adbe.pkcs7.sha1"
 KNOWN_SUB_FILTERS: Final = frozenset({DOC_TIMESTAMP, PADES, PKCS7_SHA1, "/adbe.pkcs7.detached", "/PBAD.PAdES"})
 
-PDF_UNREADABLE: Final = (*UNREADABLE, PdfError)
+PDF_UNREADABLE: Final = (*UNREADABLE, PdfError, zlib.error, struct.error, EOFError, ArithmeticError)
 
 hex_strings.install()
 

@@ -253,3 +253,12 @@ def test_signed_later_than_judged(tmp_path: Path, world: World) -> None:
     )
     report = judged(tmp_path, world, built(world.plain, signed, ecdsa(world.plain)))
     assert "CLAIMED_IN_FUTURE" in {remark.code for remark in report.remarks}
+
+
+@pytest.mark.parametrize(
+    ("tail", "expected"), [(b"", "TOTAL-PASSED"), (b"\r\n\0 ", "TOTAL-PASSED"), (b"PK\3\4", "INDETERMINATE")]
+)
+def test_what_follows_the_signature(tmp_path: Path, world: World, tail: bytes, expected: str) -> None:
+    made = built(world.plain, attributes(good_digest()), ecdsa(world.plain)) + tail
+    report = judged(tmp_path, world, made)
+    assert report.indication == expected, report.as_text("en")

@@ -4,6 +4,7 @@ from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 
+import pikepdf
 import pytest
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import signers
@@ -101,3 +102,15 @@ def test_broken_syntax_never_passes_once_something_follows(tmp_path: Path, world
     first = judged(tmp_path, world, changed).reports[0]
     assert first.indication is Indication.INDETERMINATE
     assert "PDF_SYNTAX" in {reason.code for reason in first.reasons}
+
+
+def test_damaged_object_stream_is_no_crash(tmp_path: Path, world: World) -> None:
+    """The catalogue stands in a compressed object stream whose checksum is wrong."""
+    out = BytesIO()
+    with pikepdf.open(BytesIO(blank_pdf())) as opened:
+        opened.save(out, object_stream_mode=pikepdf.ObjectStreamMode.generate)
+    pdf = bytearray(out.getvalue())
+    end = pdf.index(b"endstream", pdf.index(b"/ObjStm"))
+    pdf[end - 6 : end - 2] = b"\0\0\0\0"
+    result = judged(tmp_path, world, bytes(pdf) + b"%/ByteRange [0 1 2 3] /Contents <00>\n")
+    assert result.indication is Indication.INDETERMINATE
