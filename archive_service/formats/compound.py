@@ -13,6 +13,7 @@ from typing import Final
 
 from archive_service.formats import cfb
 from archive_service.formats.limits import MIB, Limits
+from archive_service.formats.office_password import opens_without_asking
 from archive_service.formats.report import Notes, named
 
 _EMBEDDED_OLE: Final = re.compile(r"ObjectPool/[^/]+|MBD[0-9A-F]+", re.IGNORECASE)
@@ -35,6 +36,8 @@ _XLS_EOF: Final = 0x000A
 _FILEPASS: Final = 0x002F
 _BOUND_SHEET: Final = 0x0085
 _MACRO_SHEET: Final = 1
+_RECORD_BYTES: Final = 256
+"""How much of a record is looked at: the longest is FilePass."""
 _PROTECTING: Final = frozenset({0x0012, 0x0019, 0x005B})
 """Protect, WinProtect, FileSharing: in force when their first number is not zero."""
 _WRITE_PROTECT: Final = 0x0086
@@ -75,7 +78,8 @@ def check_compound(path: Path, notes: Notes, limits: Limits) -> None:
 
 def _judge(directory: cfb.Directory, notes: Notes) -> None:
     names = [entry.path for entry in directory.entries]
-    told = [_word(directory), _workbook(directory, "Workbook"), _workbook(directory, "Book"), _slides(directory, notes)]
+    books = [_workbook(directory, name, notes) for name in ("Workbook", "Book")]
+    told = [_word(directory), *books, _slides(directory, notes)]
     reason = _encrypted({name.upper() for name in names}, told)
     if reason:
         notes.find("FORMAT_ENCRYPTED", reason=reason)
@@ -112,10 +116,14 @@ def _word(directory: cfb.Directory) -> _Found:
     return found
 
 
-def _workbook(directory: cfb.Directory, name: str) -> _Found:
+def _workbook(directory: cfb.Directory, name: str, notes: Notes) -> _Found:
     """Reads the workbook stream; a file for two versions of Excel has both `Book` and `Workbook`."""
     found = _Found()
     for kind, content in _globals(directory.start_of(name, _BOOK_BYTES)):
+        if kind == _FILEPASS and opens_without_asking(content):
+            found.restricted = name
+            notes.unchecked("Excel macro sheets", "the records are written under a password that every program knows")
+            return found
         if kind == _FILEPASS:
             found.locked_by = "Excel"
         elif kind == _BOUND_SHEET and len(content) > 5 and content[5] == _MACRO_SHEET:  # noqa: PLR2004 - lbPlyPos, hsState, dt
@@ -132,7 +140,7 @@ def _globals(book: bytes) -> Iterator[tuple[int, bytes]]:
         kind, length = struct.unpack_from("<HH", book, at)
         if (at == 0 and kind != _BOF) or kind == _XLS_EOF:
             return
-        yield kind, book[at + 4 : at + 4 + min(length, 16)]
+        yield kind, book[at + 4 : at + 4 + min(length, _RECORD_BYTES)]
         at += 4 + length
 
 

@@ -182,6 +182,45 @@ def test_records_of_legacy_files(name, streams, expected, tmp_path):
     assert judged(tmp_path, compound(streams)) == expected, name
 
 
+RC4 = "0100010001008fd73b0cc279ff4e8c1867d4333df97e562b5f817cb7c9ebc7a64f61807e46cb49aba516cb1b73802bb8c738646e9cd8"
+"""As LibreOffice writes it for a workbook whose structure is protected."""
+RC4_SECRET = (
+    "010001000100d960cf80c2b4c1553ab17142e718ecd5773cc5637d57de404c298338ce025c30b5eaf4279bdf537cabf82cf597495c35"
+)
+"""As LibreOffice writes it under a password of its own."""
+CRYPTO_API = (
+    "0100020002000400000024000000040000000000000001680000048000008000000001000000000000000000000078000000100000000001020304050607"
+    "08090a0b0c0d0e0fa024a295d910dcd16b2b69c9dfef19191400000074a70eb0e7278136e857318b9e9a13d19115d50b"
+)
+"""With the key that msoffcrypto derives from the password every program knows, of 128 and of 40 bits."""
+CRYPTO_API_40 = (
+    "0100020002000400000024000000040000000000000001680000048000002800000001000000000000000000000078000000100000000001020304050607"
+    "08090a0b0c0d0e0fc872728f14b55d849b7dde3f7cfd96a714000000d5e6c96d597b070d79bf31b1599eddf2ece8d44b"
+)
+
+
+@pytest.mark.parametrize(
+    ("filepass", "opens"),
+    [
+        (RC4, True),
+        (CRYPTO_API, True),
+        (CRYPTO_API_40, True),
+        ("000000000a9a", True),
+        (RC4_SECRET, False),
+        (RC4[:-2] + "00", False),
+        (CRYPTO_API[:-2] + "00", False),
+        (CRYPTO_API[:60], False),
+        ("000000000a9b", False),
+        ("0100ffff", False),
+        ("", False),
+    ],
+)
+def test_a_protected_workbook_is_not_called_secret(filepass, opens, tmp_path):
+    """Excel and LibreOffice write it encrypted, but every program opens it without asking."""
+    expected = ["FORMAT_NOT_CHECKED", "FORMAT_EDITING_RESTRICTED"] if opens else ["FORMAT_ENCRYPTED"]
+    assert judged(tmp_path, compound({"Workbook": biff((0x2F, bytes.fromhex(filepass)), sheet(1))})) == expected
+
+
 def judged(folder: Path, content: bytes) -> list[str]:
     """What is found in a compound file, whatever PRONOM takes it for."""
     notes = Notes(location="c1", format="tệp")
