@@ -265,7 +265,10 @@ def _found(
     """
     held = set(_first_list(item))
     known = [value for _, value in hashes if value is not None]
-    as_group = len(known) == len(hashes) > 1 and combine(item.hash_name, known) in held
+    rest = [value for value in known if value not in held]
+    # what does not stand there by itself may be the members of a group whose hash does; all the objects may be one
+    groups = [members for members in (known, rest) if len(members) > 1] if len(known) == len(hashes) else []
+    as_group = any(combine(item.hash_name, members) in held for members in groups)
     checks = []
     for name, value in hashes:
         if value is None:

@@ -222,6 +222,15 @@ def test_a_renewed_record_without_tree() -> None:
     assert verify(without_tree(record_of(items)), [b"AIP 1"], at=T0 + 2 * YEAR).indication is Indication.PASSED
 
 
+def test_a_group_hash_beside_an_object() -> None:
+    """Objects of both kinds are given together; the group must be whole."""
+    group = combine("sha256", [H1, H2])
+    content = record_of([stamped([[group, H3]], root=combine("sha256", [group, H3]))])
+    assert verify(content, [b"AIP 3", b"AIP 2", b"AIP 1"]).indication is Indication.PASSED
+    for others in ([b"AIP 3", b"AIP 1"], [b"AIP 3", b"AIP 1", b"AIP 4"], [b"AIP 3", b"AIP 1", b"AIP 2", b"AIP 4"]):
+        assert codes(verify(content, others)) == {"EVIDENCE_RECORD_OBJECT_NOT_COVERED"}
+
+
 def test_a_group_hash_as_leaf() -> None:
     group = combine("sha256", [H1, H2])
     content = record_of([stamped([[group, H3]], root=combine("sha256", [group, H3]))])
