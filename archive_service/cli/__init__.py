@@ -30,6 +30,8 @@ MODULES: Final = (
     "searching",
 )
 """Modules of this package with commands, in the order in which help lists them."""
+PROGRAM: Final = "archive-service"
+"""What help calls the command, however it was started: `./dev run`, `python -m`, a script."""
 ALONE: Final = {"check": "checking", "package": "offline", "verify": "verifying"}
 """Commands that are called once per file by scripts, and their module: only that is imported for them, because all together cost
 seconds. Worker processes, too, import this package anew and no command with it."""
@@ -73,7 +75,7 @@ def main() -> None:
     """Runs the command line and exits."""
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     try:
-        build_app((ALONE[wanted],) if wanted in ALONE else MODULES)()
+        build_app((ALONE[wanted],) if wanted in ALONE else MODULES)(prog_name=PROGRAM)
     except ArchiveError as exc:
         typer.echo(f"{exc.code}: {exc.message}", err=True)
         sys.exit(next((code for kind, code in EXIT_CODES if isinstance(exc, kind)), 1))

@@ -7,22 +7,25 @@ would, waits until it is stored, issues one certified paper copy, and prints wha
 import json
 import re
 import secrets
+import shlex
 import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
-from archive_service import clock
+from archive_service import clock, i18n
 from archive_service.cli.common import operator_principal
 from archive_service.cli.push import INCOMPLETE, Client, Outcome, push_all
 from archive_service.errors import ArchiveError
@@ -183,47 +186,61 @@ def _tell(
 ) -> dict[str, Any] | None:
     """Prints what happened to one dossier and returns its record when it was stored."""
     fault = f"  [dim](lỗi cố ý / deliberate fault: {sample.fault})[/dim]" if sample.fault else ""
-    _console.print(f"\n[bold]{number:>2}. {sample.dossier_code}[/bold] {sample.title}{fault}")
+    _console.print(f"\n[bold]{number:>2}. {sample.dossier_code}[/bold]  {escape(sample.title)}{fault}")
     if outcome.submission_id is None:
-        _console.print("    [red]TỪ CHỐI NGAY KHI NỘP / REFUSED AT PUSH[/red]")
-        for line in outcome.problems:
-            _console.print(f"      {line}", markup=False)
+        _line("kết quả / outcome", "[red]TỪ CHỐI NGAY KHI NỘP / REFUSED AT PUSH[/red]")
+        for text in outcome.problems:
+            _console.print(f"      {text}", markup=False)
         return None
     body = callers.submitter.send("GET", f"/api/v1/submissions/{outcome.submission_id}").json()
-    _console.print(
-        f"    nhận / received: {body['components']} tệp, {body['size_bytes'] / 1e6:.2f} MB, {body['opened_at']}"
-    )
+    opened_at = i18n.format_datetime(datetime.fromisoformat(body["opened_at"]))
+    size = i18n.format_size(body["size_bytes"], "vi")
+    _line("nhận / received", f"{body['components']} tệp / files, {size}, {opened_at}")
     _tell_checks(body, outcome)
     if body["state"] != "STORED":
-        colour = "red" if body["state"] == "REJECTED" else "yellow"
-        _console.print(f"    kết quả / outcome: [{colour}]{body['state']}[/{colour}]")
+        _line("kết quả / outcome", _coloured(body["state"], "red" if body["state"] == "REJECTED" else "yellow"))
         return None
     decision = body["decision"]
-    _console.print(
-        f"    kết quả / outcome: [green]STORED[/green], duyệt bởi / approved by {decision['agent']}: {decision['reason']}"
+    _line(
+        "kết quả / outcome",
+        f"[green]STORED[/green], duyệt bởi / approved by {escape(decision['agent'] + ': ' + decision['reason'])}",
     )
     record: dict[str, Any] = callers.archivist.send("GET", f"/api/v1/records/{body['record_id']}").json()
     _tell_archive(callers, folder, record)
     return record
 
 
+_LABEL_WIDTH: Final = 22
+_VERDICT_COLOURS: Final = {"TOTAL-PASSED": "green", "INDETERMINATE": "yellow", "TOTAL-FAILED": "red"}
+_SEVERITY_COLOURS: Final = {"error": "red", "warning": "yellow"}
+
+
+def _line(label: str, text: str) -> None:
+    """Prints one fact of a dossier, its texts under one another."""
+    _console.print(f"    [dim]{label:<{_LABEL_WIDTH}}[/dim] {text}")
+
+
+def _coloured(text: str, colour: str | None) -> str:
+    return f"[{colour}]{text}[/{colour}]" if colour else text
+
+
 def _tell_checks(body: dict[str, Any], outcome: Outcome) -> None:
-    signatures = body["signatures"]
-    verdicts = {
-        name: sum(s["indication"] == name for s in signatures) for name in sorted({s["indication"] for s in signatures})
-    }
-    told = ", ".join(f"{count} {name}" for name, count in verdicts.items()) or "không có / none"
-    _console.print(f"    chữ ký / signatures: {told}")
+    counts = Counter(signature["indication"] for signature in body["signatures"])
+    verdicts = [
+        f"{_coloured(name, _VERDICT_COLOURS.get(name))} {counts[name]}" for name in sorted(counts, reverse=True)
+    ]
+    _line("chữ ký / signatures", ", ".join(verdicts) or "không có / none")
     findings = [finding for finding in body["findings"] if finding["severity"] != "info"]
-    _console.print(f"    phát hiện / findings: {len(findings)}")
+    _line("phát hiện / findings", str(len(findings)))
     for finding in findings:
-        colour = "red" if finding["severity"] == "error" else "yellow"
+        severity = finding["severity"]
+        place = f" {finding['location']}" if finding["location"] else ""
         _console.print(
-            f"      [{colour}]{finding['severity']}[/{colour}] {finding['code']} {finding['location']}", end=""
+            f"      {_coloured(f'{severity:<8}', _SEVERITY_COLOURS.get(severity))}{finding['code']}{place}: ", end=""
         )
-        _console.print(f": {finding['message']}", markup=False)
-    for line in outcome.problems if not findings else ():
-        _console.print(f"      {line}", markup=False)
+        _console.print(finding["message"], markup=False)
+    for text in outcome.problems if not findings else ():
+        _console.print(f"      {text}", markup=False)
 
 
 def _tell_archive(callers: _Callers, folder: Path, record: dict[str, Any]) -> None:
@@ -231,14 +248,13 @@ def _tell_archive(callers: _Callers, folder: Path, record: dict[str, Any]) -> No
     for copy in aip["copies"]:
         name = aip["store_key"].rsplit("/", 1)[-1]
         path = next((folder / "storage" / copy["location"]).rglob(name), aip["store_key"])
-        _console.print(f"    AIP {copy['location']}: {path}", markup=False)
-        _console.print(f"      sha256 đọc lại / read back: {copy['read_back_sha256']}")
+        _line(f"AIP {copy['location']}", escape(str(path)))
+        _line("  đọc lại / read back", f"sha256 {copy['read_back_sha256']}")
     retention = callers.archivist.send("GET", f"/api/v1/records/{record['id']}/retention").json()
     newest = retention["assignments"][0]
-    due = retention["due_on"] or (
-        "không bao giờ / never" if retention["kind"] == "PERMANENT" else "chưa xác định, giữ lại / unmatched, kept"
-    )
-    _console.print(f"    bảo quản / retention: {newest['deciding_rule_id'] or '-'}, đến hạn / due: {due}")
+    due = retention["due_on"] and i18n.format_date(date.fromisoformat(retention["due_on"]))
+    never = "không bao giờ / never" if retention["kind"] == "PERMANENT" else "chưa xác định, giữ lại / unmatched, kept"
+    _line("bảo quản / retention", f"{newest['deciding_rule_id'] or '-'}, đến hạn / due: {due or never}")
 
 
 def _certified_copy(client: Client, records: Sequence[dict[str, Any]], folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -276,13 +292,14 @@ def _summary(
 ) -> None:
     stored = sum(outcome.state == "STORED" for outcome in outcomes)
     path, row = copy
+    refused = len(outcomes) - stored
     _console.print(
-        f"\n==> {stored} hồ sơ đã lưu / stored, {len(outcomes) - stored} bị từ chối / refused, {seconds:.1f} s"
+        f"\n==> [green]{stored} hồ sơ đã lưu / stored[/green], [red]{refused} bị từ chối / refused[/red], {seconds:.0f} s"
     )
     _console.print(f"==> Bản sao giấy số / certified copy no. {row['number']:02d}/{row['year']}: {path}")
     _console.print(f"    mã tra cứu / verify: {row['verify_url']}")
     _console.print("==> Xem tất cả tại / see it all at http://127.0.0.1:8000 sau khi chạy / after running:")
-    _console.print(f"    ./dev run serve --data {folder}")
+    _console.print(f"    [bold]./dev run serve --data {shlex.quote(str(folder))}[/bold]")
     _console.print(f"    tài khoản / account: demo   mật khẩu / password: {password}", markup=False)
     wrong = [
         sample.dossier_code

@@ -1,6 +1,6 @@
 """Accounts of people and tokens of systems."""
 
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import typer
@@ -17,7 +17,8 @@ from archive_service.rules.codes import is_agency_code
 _token = typer.Typer(no_args_is_help=True, help="Mã truy cập của hệ thống / API tokens.")
 _user = typer.Typer(no_args_is_help=True, help="Tài khoản người dùng / local accounts.")
 
-RoleOption = Annotated[RoleName, typer.Option(help="Vai trò / role.")]
+ROLES_HELP: Final = f"Vai trò / role: {', '.join(RoleName)}."
+RoleOption = Annotated[RoleName, typer.Option(metavar="ROLE", help=ROLES_HELP)]
 AgencyOption = Annotated[str | None, typer.Option(help="Mã cơ quan; bỏ trống = tất cả / agency code; none = all.")]
 
 
@@ -66,12 +67,15 @@ def token_revoke(token_id: UUID, data: DataOption = None) -> None:
 @_user.command("create")
 def user_create(
     username: str,
-    role: Annotated[list[RoleName], typer.Option(help="Vai trò, lặp lại được / role, may repeat.")],
+    role: Annotated[list[RoleName], typer.Option(metavar="ROLE", help=f"{ROLES_HELP} Lặp lại được / may repeat.")],
     display_name: Annotated[str, typer.Option("--name", help="Họ và tên / full name.")],
     password: Annotated[
         str,
         typer.Option(
-            prompt=True, hide_input=True, confirmation_prompt=True, help="Mật khẩu đầu tiên / first password."
+            prompt="Mật khẩu đầu tiên / first password",
+            hide_input=True,
+            confirmation_prompt=True,
+            help="Mật khẩu đầu tiên; bỏ trống để được hỏi / first password; asked for when left out.",
         ),
     ],
     position: Annotated[str | None, typer.Option(help="Chức vụ / position.")] = None,
@@ -101,7 +105,13 @@ def user_create(
 def user_password(
     username: str,
     password: Annotated[
-        str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, help="Mật khẩu mới / new password.")
+        str,
+        typer.Option(
+            prompt="Mật khẩu mới / new password",
+            hide_input=True,
+            confirmation_prompt=True,
+            help="Mật khẩu mới; bỏ trống để được hỏi / new password; asked for when left out.",
+        ),
     ],
     data: DataOption = None,
 ) -> None:
