@@ -3,23 +3,30 @@
 `with database.write() as session:` is one use case, one transaction: committed at the end of the block, rolled back when it raises.
 `with database.read() as session:` never writes. SQLite write transactions begin IMMEDIATE, so two writers queue up instead of failing
 half-way; reads run beside them (WAL).
+
+`write_prepared` and `read_prepared` are the same for prepared statements alone (prepared.py), at a third of the price: for what is done for
+every dossier.
 """
 
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, DateTime, Dialect, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, DateTime, Dialect, Engine, PoolProxiedConnection, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
 from archive_service.clock import require_aware
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPICursor, DBAPIModule
 
 SQLITE_BUSY_S: Final = 30
 """How long a SQLite writer waits for another before it gives up."""
@@ -73,14 +80,118 @@ class Database:
             yield session
 
     @contextmanager
-    def read_columns(self) -> Iterator[Connection]:
-        """Opens a transaction for reading columns, without row objects: half the price, where it is paid for every file."""
-        with self._read_only.connect() as connection:
-            yield connection
+    def write_prepared(self) -> Iterator["Transaction"]:
+        """Opens one transaction for prepared statements that commits when the block ends and rolls back when it raises."""
+        with self._checked_out() as driver:
+            driver.begin(read_only=False)
+            yield Transaction(driver)
+            driver.commit()
+
+    @contextmanager
+    def read_prepared(self) -> Iterator["Transaction"]:
+        """Opens a transaction for prepared statements that only read."""
+        with self._checked_out() as driver:
+            driver.begin(read_only=True)
+            yield Transaction(driver)
+
+    @contextmanager
+    def _checked_out(self) -> Iterator["Driver"]:
+        """Takes a connection from the pool; giving it back rolls back what was not committed."""
+        pooled = self.engine.raw_connection()
+        try:
+            yield Driver(pooled, self.engine.dialect, pooled.invalidate)
+        finally:
+            pooled.close()
 
     def close(self) -> None:
         """Closes every pooled connection."""
         self.engine.dispose()
+
+
+class Driver:
+    """A connection's driver, with errors as SQLAlchemy gives them."""
+
+    def __init__(
+        self, pooled: PoolProxiedConnection, dialect: Dialect, invalidate: Callable[[BaseException], None]
+    ) -> None:
+        self._pooled = pooled
+        self._invalidate = invalidate
+        self.dialect = dialect
+
+    def execute(self, sql: str, parameters: Any) -> "DBAPICursor":
+        """Runs one statement.
+
+        Raises:
+            DBAPIError: the database refused it.
+        """
+        try:
+            cursor = self._pooled.cursor()
+            cursor.execute(sql, parameters)
+        except self.dialect.loaded_dbapi.Error as exc:
+            raise self._translated(sql, exc) from exc
+        return cursor
+
+    def execute_each(self, sql: str, parameters: Sequence[Any]) -> None:
+        """Runs one statement with each of the parameters.
+
+        Raises:
+            DBAPIError: the database refused it.
+        """
+        try:
+            self._pooled.cursor().executemany(sql, parameters)
+        except self.dialect.loaded_dbapi.Error as exc:
+            raise self._translated(sql, exc) from exc
+
+    def begin(self, *, read_only: bool) -> None:
+        """Begins a transaction: on SQLite a writing one takes the lock now; PostgreSQL's driver begins with the first statement."""
+        if self.dialect.name == "sqlite":
+            self.execute("BEGIN" if read_only else "BEGIN IMMEDIATE", ())
+        elif read_only:
+            self.execute("SET TRANSACTION READ ONLY", ())
+
+    def commit(self) -> None:
+        """Commits.
+
+        Raises:
+            DBAPIError: the database refused.
+        """
+        try:
+            self._pooled.commit()
+        except self.dialect.loaded_dbapi.Error as exc:
+            raise self._translated("COMMIT", exc) from exc
+
+    def _translated(self, sql: str, error: "DBAPIModule.Error") -> Exception:
+        lost = self.dialect.is_disconnect(error, self._pooled, None)
+        if lost:
+            self._invalidate(error)
+        base = self.dialect.loaded_dbapi.Error
+        return DBAPIError.instance(sql, None, error, base, connection_invalidated=lost, dialect=self.dialect)
+
+
+class Transaction:
+    """An open transaction that runs prepared statements and nothing else."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+
+
+Work = Session | Connection | Transaction
+"""Whatever transaction is open."""
+
+
+def driver_of(work: Work) -> Driver:
+    """Returns the driver in the open transaction."""
+    if isinstance(work, Transaction):
+        return work.driver
+    connection = work.connection() if isinstance(work, Session) else work
+    if not connection.in_transaction():
+        connection.begin()
+    return Driver(connection.connection, connection.dialect, connection.invalidate)
+
+
+def engine_of(work: Work) -> str:
+    """Returns the name of the engine, `sqlite` or `postgresql`, for the few statements that differ."""
+    return driver_of(work).dialect.name
 
 
 def _engine(url: str) -> Engine:
@@ -94,17 +205,17 @@ def _engine(url: str) -> Engine:
         )
         folder = Path(parsed.database or ".").absolute().parent
         event.listen(engine, "connect", partial(_sqlite_on_connect, folder))
-        event.listen(engine, "begin", _sqlite_on_begin)
+        event.listen(engine, "begin", _on_begin)
         return engine
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     engine = create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True)
-    event.listen(engine, "begin", _postgres_on_begin)
+    event.listen(engine, "begin", _on_begin)
     return engine
 
 
 def _sqlite_on_connect(folder: Path, connection: sqlite3.Connection, _record: Any) -> None:  # pool record, not used
-    # The driver must not open transactions by itself: _sqlite_on_begin does, with the right kind.
+    # The driver must not open transactions by itself: _on_begin does, with the right kind.
     connection.isolation_level = None
     cursor = connection.cursor()
     # recursive_triggers: without it INSERT OR REPLACE deletes a row unseen by the triggers of append-only tables.
@@ -127,11 +238,6 @@ def _held(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _sqlite_on_begin(connection: Connection) -> None:
-    read_only = connection.get_execution_options().get("archive_read_only", False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-
-def _postgres_on_begin(connection: Connection) -> None:
-    if connection.get_execution_options().get("archive_read_only", False):
-        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+def _on_begin(connection: Connection) -> None:
+    driver = Driver(connection.connection, connection.dialect, connection.invalidate)
+    driver.begin(read_only=connection.get_execution_options().get("archive_read_only", False))

@@ -9,15 +9,16 @@ from sqlalchemy import Table, bindparam, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
-from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
+from archive_service.db import Work, engine_of
 from archive_service.ids import new_id
 from archive_service.models import Job, JobKind, JobState
+from archive_service.prepared import Prepared
 
 
 def enqueue(
-    session: Session,
+    session: Work,
     kind: JobKind,
     subject: UUID | str,
     *,
@@ -35,7 +36,6 @@ def enqueue(
         payload: JSON value for the job's function.
         run_at: Not before this time; default `at`.
     """
-    connection = session.connection()
     values = {
         "id": new_id(),
         "kind": kind,
@@ -47,22 +47,20 @@ def enqueue(
         "created_at": at,
     }
     while True:
-        added = connection.execute(_ADD[connection.dialect.name], values).scalar()
+        added = _ADD[engine_of(session)].first(session, values)
         if added is not None:
-            return added
-        existing = connection.execute(_OPEN, {"kind": kind, "subject": values["subject"]}).scalar()
+            return UUID(str(added.id))
+        existing = _OPEN.first(session, {"kind": kind, "subject": values["subject"]})
         if existing is not None:
-            return existing
+            return UUID(str(existing.id))
         # Done by a worker between the two statements (PostgreSQL): the job is needed anew.
 
 
-def enqueue_each(session: Session, kind: JobKind, subjects: Iterable[UUID | str], *, at: datetime) -> None:
+def enqueue_each(session: Work, kind: JobKind, subjects: Iterable[UUID | str], *, at: datetime) -> None:
     """Adds a job for each subject that has no open one of this kind, in one statement: for many at once."""
-    connection = session.connection()
     same = {"kind": kind, "payload": {}, "state": JobState.READY, "run_at": at, "attempts": 0, "created_at": at}
     rows = [{**same, "id": new_id(), "subject": str(subject)} for subject in subjects]
-    if rows:
-        connection.execute(_ADD_EACH[connection.dialect.name], rows)
+    _ADD_EACH[engine_of(session)].run_each(session, rows)
 
 
 def _add_each(insert: Callable[[Table], PostgresInsert | SqliteInsert]) -> PostgresInsert | SqliteInsert:
@@ -75,9 +73,11 @@ def _add(insert: Callable[[Table], PostgresInsert | SqliteInsert]) -> ReturningI
 
 
 _JOB: Final = cast("Table", Job.__table__)
-_ADD: Final = {"sqlite": _add(sqlite.insert), "postgresql": _add(postgresql.insert)}
+_ADD: Final = {"sqlite": Prepared(_add(sqlite.insert)), "postgresql": Prepared(_add(postgresql.insert))}
 """One statement: the index `uq_job_open` decides whether there is an open job already, also between two callers."""
-_ADD_EACH: Final = {"sqlite": _add_each(sqlite.insert), "postgresql": _add_each(postgresql.insert)}
-_OPEN: Final = select(Job.id).where(
-    Job.kind == bindparam("kind"), Job.subject == bindparam("subject"), text("state IN ('READY', 'RUNNING')")
+_ADD_EACH: Final = {"sqlite": Prepared(_add_each(sqlite.insert)), "postgresql": Prepared(_add_each(postgresql.insert))}
+_OPEN: Final = Prepared(
+    select(Job.id).where(
+        Job.kind == bindparam("kind"), Job.subject == bindparam("subject"), text("state IN ('READY', 'RUNNING')")
+    )
 )

@@ -16,10 +16,12 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from archive_service.audit import Agent, append_event
+from archive_service.db import Work
 from archive_service.errors import IllegalTransition, NotFound
 from archive_service.legal_hold import FROZEN_BY_HOLD, require_unheld
 from archive_service.models import TRANSITIONS, EventType, Record, State, Submission
 from archive_service.models.states import RECORD_STATES, SUBMISSION_STATES
+from archive_service.prepared import Prepared
 
 MOMENTS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
     {
@@ -49,9 +51,10 @@ class LockedSubmission:
     size_bytes: int
     error_count: int
     """While it is received: components whose bytes were refused; later the errors that the checks found."""
+    decided_at: datetime | None
 
 
-_LOCKED: Final = (
+_LOCKED: Final = Prepared(
     select(
         Submission.id,
         Submission.state,
@@ -61,23 +64,25 @@ _LOCKED: Final = (
         Submission.component_count,
         Submission.size_bytes,
         Submission.error_count,
+        Submission.decided_at,
     )
     .where(Submission.id == bindparam("submission"))
     .with_for_update()
 )
 
 
-def lock_submission(session: Session, submission_id: UUID) -> LockedSubmission:
+def lock_submission(session: Work, submission_id: UUID) -> LockedSubmission:
     """Locks the submission for this transaction and returns what it is now.
 
     Raises:
         NotFound: no such submission.
     """
-    session.flush()
-    row = session.connection().execute(_LOCKED, {"submission": submission_id}).mappings().one_or_none()
+    if isinstance(session, Session):
+        session.flush()
+    row = _LOCKED.first(session, {"submission": submission_id})
     if row is None:
         raise NotFound(f"submission {submission_id} not found")
-    return LockedSubmission(**row)
+    return LockedSubmission(**row._asdict())
 
 
 def locked_submission(session: Session, submission_id: UUID) -> Submission:
@@ -107,7 +112,7 @@ def locked_record(session: Session, record_id: UUID) -> Record:
 
 
 def transition(
-    session: Session,
+    session: Work,
     subject: Submission | LockedSubmission | Record,
     to: State,
     *,
@@ -126,9 +131,9 @@ def transition(
         NotFound: the row is gone.
     """
     if isinstance(subject, Record):
-        subject = locked_record(session, subject.id)
+        subject = locked_record(_with_rows(session), subject.id)
         if to in FROZEN_BY_HOLD:
-            require_unheld(session, subject.id)
+            require_unheld(_with_rows(session), subject.id)
     event_type = _step(subject, to)
     if event_type is None or not _moved(session, subject, event_type, to, at):
         subject = _as_it_is(session, subject)
@@ -162,14 +167,19 @@ def _step(subject: Submission | LockedSubmission | Record, to: State) -> EventTy
     return TRANSITIONS.get((subject.state, to)) if to in reachable else None
 
 
-def _as_it_is(
-    session: Session, subject: Submission | LockedSubmission | Record
-) -> Submission | LockedSubmission | Record:
+def _with_rows(work: Work) -> Session:
+    """Returns the session; row objects live in no other transaction."""
+    if not isinstance(work, Session):
+        raise TypeError("a row object needs a session")
+    return work
+
+
+def _as_it_is(session: Work, subject: Submission | LockedSubmission | Record) -> Submission | LockedSubmission | Record:
     if isinstance(subject, LockedSubmission):
         return lock_submission(session, subject.id)
     if isinstance(subject, Submission):
-        return locked_submission(session, subject.id)
-    return locked_record(session, subject.id)
+        return locked_submission(_with_rows(session), subject.id)
+    return locked_record(_with_rows(session), subject.id)
 
 
 def _change(table: type[Submission | Record], moments: tuple[str, ...] = ()) -> Update:
@@ -181,12 +191,14 @@ def _change(table: type[Submission | Record], moments: tuple[str, ...] = ()) -> 
     )
 
 
-_RECORD_CHANGE: Final = _change(Record)
-_SUBMISSION_CHANGES: Final = {event_type: _change(Submission, moments) for event_type, moments in MOMENTS.items()}
+_RECORD_CHANGE: Final = Prepared(_change(Record))
+_SUBMISSION_CHANGES: Final = {
+    event_type: Prepared(_change(Submission, moments)) for event_type, moments in MOMENTS.items()
+}
 
 
 def _moved(
-    session: Session, subject: Submission | LockedSubmission | Record, event_type: EventType, to: State, at: datetime
+    session: Work, subject: Submission | LockedSubmission | Record, event_type: EventType, to: State, at: datetime
 ) -> bool:
     """Changes the state where it still is what the caller knows; a row object is then as the database has it."""
     values = {"b_id": subject.id, "b_from": subject.state, "b_to": to}
@@ -196,7 +208,7 @@ def _moved(
     else:
         statement, moments = _SUBMISSION_CHANGES[event_type], MOMENTS[event_type]
         values["b_at"] = at
-    if session.connection().execute(statement, values).rowcount != 1:
+    if statement.run(session, values) != 1:
         return False
     if not isinstance(subject, LockedSubmission):
         set_committed_value(subject, "state", to)

@@ -6,10 +6,11 @@ from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
+from archive_service.db import Work
 from archive_service.errors import ConfigurationInvalid
 from archive_service.models import LocationState, StorageLocation
+from archive_service.prepared import Prepared
 from archive_service.service import Service
 from archive_service.storage.locations import StorageLayout
 from archive_service.storage.port import Store
@@ -63,17 +64,20 @@ class Placement:
         return tuple(name for name in self.copies(access_level) if name not in first)
 
 
-def placement(service: Service, session: Session) -> Placement:
+def placement(service: Service, work: Work) -> Placement:
     """Returns policies and states as they are now."""
     states = dict.fromkeys(service.layout.locations, LocationState.ACTIVE)
-    states.update({row.name: row.state for row in session.scalars(select(StorageLocation))})
+    states.update({row.name: row.state for row in _STATES.rows(work)})
     return Placement(layout=service.layout, states=MappingProxyType(states))
+
+
+_STATES: Final = Prepared(select(StorageLocation.name, StorageLocation.state))
 
 
 def current_placement(service: Service) -> Placement:
     """Returns policies and states as they are now, in a transaction of its own."""
-    with service.database.read() as session:
-        return placement(service, session)
+    with service.database.read_prepared() as work:
+        return placement(service, work)
 
 
 def stores_in_use(service: Service) -> Mapping[str, Store]:

@@ -44,8 +44,8 @@ def principal_of(request: Request) -> Principal:
     service = service_of(request)
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
-        with service.database.read_columns() as connection:
-            return authenticate_token(connection, token.strip(), at=clock.now())
+        with service.database.read_prepared() as work:
+            return authenticate_token(work, token.strip(), at=clock.now())
     cookie = request.cookies.get(SESSION_COOKIE)
     if not cookie:
         raise NotSignedIn("a bearer token or a session is needed")

@@ -86,8 +86,8 @@ def _open(request: Request, service: Service, principal: Principal, content: byt
 
 
 def _uploads(service: Service, submission_id: UUID) -> list[dict[str, str]]:
-    with service.database.read_columns() as connection:
-        waiting = list(waiting_components(connection, service.staging, submission_id))
+    with service.database.read_prepared() as work:
+        waiting = list(waiting_components(work, service.staging, submission_id))
     return [{"component_id": name, "url": f"/api/v1/submissions/{submission_id}/components/{name}"} for name in waiting]
 
 
@@ -127,8 +127,8 @@ def _take(
 ) -> "ComponentUpload | _Comparison | None":
     """Takes the first chunks of a component; returns what takes the rest, None when that was all."""
     principal = principal_of(request)
-    with service.database.read_columns() as connection:
-        expected = expected_component(connection, service.staging, submission_id, component_id, principal)
+    with service.database.read_prepared() as work:
+        expected = expected_component(work, service.staging, submission_id, component_id, principal)
     if expected.already_received:
         comparison = _Comparison(expected)
         for chunk in begun:
@@ -189,8 +189,8 @@ class _Comparison:
 @router.post("/submissions/{submission_id}/complete", status_code=HTTPStatus.ACCEPTED)
 def post_complete(submission_id: UUID, service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
     """Ends the upload and queues the checks; repeatable."""
-    with service.database.write() as session:
-        complete(session, service.staging, submission_id, principal=principal, at=clock.unique_now())
+    with service.database.write_prepared() as work:
+        complete(work, service.staging, submission_id, principal=principal, at=clock.unique_now())
     return _submission_body(service, principal, submission_id, with_findings=False)
 
 

@@ -13,7 +13,9 @@ from uuid import UUID
 from sqlalchemy import insert, or_, select
 from sqlalchemy.orm import Session
 
+from archive_service.db import Work
 from archive_service.models import Event, EventType
+from archive_service.prepared import Prepared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,7 @@ def software(part: str) -> Agent:
 
 
 def append_event(
-    session: Session,
+    session: Work,
     event_type: EventType,
     *,
     subject_kind: str,
@@ -63,15 +65,15 @@ def append_event(
         "agent_name": agent.name,
         "detail": detail or {},
     }
-    session.connection().execute(_APPEND, values)
+    _APPEND.run(session, values)
 
 
-_APPEND: Final = insert(Event.__table__).inline()  # type: ignore[arg-type]
+_APPEND: Final = Prepared(insert(Event.__table__).inline())  # type: ignore[arg-type]
 """At once and in the order of the calls, without a row object: nobody changes an event, and nothing refers to one."""
 
 
 def record_event(
-    session: Session,
+    session: Work,
     event_type: EventType,
     record_id: UUID,
     agency: str,

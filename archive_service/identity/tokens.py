@@ -12,13 +12,15 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from archive_service.audit import Agent, append_event
+from archive_service.db import Work
 from archive_service.errors import BadRequest, NotFound, NotSignedIn
 from archive_service.identity.permissions import ROLE_ACCESS, Grant, Principal
 from archive_service.models import ApiToken, EventType, RoleName
+from archive_service.prepared import Prepared
 
 TOKEN: Final = re.compile(r"arch_[A-Za-z0-9_-]{43}", re.ASCII)
 _RANDOM_BYTES: Final = 32
@@ -72,29 +74,31 @@ def create_token(
     return text
 
 
-_PRESENTED: Final = select(
-    ApiToken.id, ApiToken.name, ApiToken.role, ApiToken.agency, ApiToken.revoked_at, ApiToken.expires_at
-).where(ApiToken.token_sha256 == bindparam("sha256"))
+_PRESENTED: Final = Prepared(
+    select(ApiToken.id, ApiToken.name, ApiToken.role, ApiToken.agency, ApiToken.revoked_at, ApiToken.expires_at).where(
+        ApiToken.token_sha256 == bindparam("sha256")
+    )
+)
 """Columns, built once: asked with every request of a system."""
 
 
-def verify_token(connection: Connection, token: str, at: datetime) -> Row[*tuple[Any, ...]] | None:
+def verify_token(work: Work, token: str, at: datetime) -> Any:
     """Returns the token's columns when it is valid at `at`, else None."""
     if not TOKEN.fullmatch(token):
         return None
-    row = connection.execute(_PRESENTED, {"sha256": _digest(token)}).one_or_none()
+    row = _PRESENTED.first(work, {"sha256": _digest(token)})
     if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= at):
         return None
     return row
 
 
-def authenticate_token(connection: Connection, token: str, at: datetime) -> Principal:
+def authenticate_token(work: Work, token: str, at: datetime) -> Principal:
     """Returns the principal a bearer token stands for.
 
     Raises:
         NotSignedIn: unknown, revoked or past its end; the message does not say which.
     """
-    row = verify_token(connection, token, at)
+    row = verify_token(work, token, at)
     if row is None:
         raise NotSignedIn("the token is not valid")
     agent = Agent(id=f"token:{row.id}", name=row.name)

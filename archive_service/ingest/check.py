@@ -21,10 +21,10 @@ from uuid import UUID
 
 from sqlalchemy import JSON, Table, bindparam, insert, select, update
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Session
 
 from archive_service.audit import software
 from archive_service.clock import civil_date
+from archive_service.db import Work
 from archive_service.dossier import DOSSIER_FILE_NAME, Component, Dossier
 from archive_service.errors import ConfigurationInvalid, NotFound
 from archive_service.findings import Finding, Severity, rejects
@@ -43,6 +43,7 @@ from archive_service.lifecycle import lock_submission, transition
 from archive_service.models import Component as ComponentRow
 from archive_service.models import JobKind, SignatureVerdict, State, Submission, SubmissionFinding
 from archive_service.models.base import Base
+from archive_service.prepared import Prepared
 from archive_service.rules import retention
 from archive_service.rules.codes import check_codes
 from archive_service.rules.completeness import check_completeness
@@ -107,8 +108,8 @@ def check_submission(
         at: Now; also the time signatures are judged at.
         progress: Told components done and to do.
     """
-    with service.database.read_columns() as connection:
-        submission = connection.execute(_STANDING, {"submission": submission_id}).one_or_none()
+    with service.database.read_prepared() as work:
+        submission = _STANDING.first(work, {"submission": submission_id})
     if submission is None:
         raise NotFound(f"submission {submission_id} not found")
     if submission.state is not State.CHECKING:
@@ -122,11 +123,11 @@ def check_submission(
     if result.signatures:
         material = dump_material(kept_material(result.signatures, policies.trust))
         service.staging.receive(submission_id, MATERIAL_FILE_NAME, [material], limit_bytes=len(material))
-    with service.database.write() as session:
-        _write(session, submission_id, result, policies, at=at)
+    with service.database.write_prepared() as work:
+        _write(work, submission_id, result, policies, at=at)
 
 
-_STANDING: Final = select(Submission.state, Submission.form).where(Submission.id == bindparam("submission"))
+_STANDING: Final = Prepared(select(Submission.state, Submission.form).where(Submission.id == bindparam("submission")))
 
 
 def _dossier(service: Service, submission_id: UUID, form: str, result: _Result) -> Dossier | None:
@@ -213,8 +214,8 @@ def _take_signatures(
         result.signatures[component.id] = check
 
 
-def _write(session: Session, submission_id: UUID, result: _Result, policies: CheckPolicies, *, at: datetime) -> None:
-    submission = lock_submission(session, submission_id)
+def _write(work: Work, submission_id: UUID, result: _Result, policies: CheckPolicies, *, at: datetime) -> None:
+    submission = lock_submission(work, submission_id)
     if submission.state is not State.CHECKING:
         return
     findings = result.findings
@@ -226,8 +227,7 @@ def _write(session: Session, submission_id: UUID, result: _Result, policies: Che
         "error_count": sum(finding.severity is Severity.ERROR for finding in findings),
         "warning_count": sum(finding.severity is Severity.WARNING for finding in findings),
     }
-    connection = session.connection()
-    connection.execute(_CHECKED, {"b_submission": submission_id, "retention": result.retention, **checked})
+    _CHECKED.run(work, {"b_submission": submission_id, "retention": result.retention, **checked})
     # Nothing leads back to CHECKING, so there are no rows of an earlier check.
     for statement, rows in (
         (_ADD_FINDINGS, finding_rows(submission_id, findings)),
@@ -235,7 +235,7 @@ def _write(session: Session, submission_id: UUID, result: _Result, policies: Che
         (_FACTS, result.facts),
     ):
         for start in range(0, len(rows), ROWS_TOGETHER):
-            connection.execute(statement, rows[start : start + ROWS_TOGETHER])
+            statement.run_each(work, rows[start : start + ROWS_TOGETHER])
     detail = {
         "errors": checked["error_count"],
         "warnings": checked["warning_count"],
@@ -246,14 +246,14 @@ def _write(session: Session, submission_id: UUID, result: _Result, policies: Che
     if result.scanners:
         detail["malware_scanners"] = sorted(result.scanners)
     transition(
-        session, submission, State.REJECTED if refused else State.AWAITING_APPROVAL, agent=_AGENT, at=at, detail=detail
+        work, submission, State.REJECTED if refused else State.AWAITING_APPROVAL, agent=_AGENT, at=at, detail=detail
     )
     if refused:
-        enqueue(session, JobKind.DISCARD_STAGING, submission_id, at=at)
+        enqueue(work, JobKind.DISCARD_STAGING, submission_id, at=at)
 
 
 _NULLABLE_JSON: Final = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-_CHECKED: Final = (
+_CHECKED: Final = Prepared(
     update(_table(Submission))
     .where(_table(Submission).c.id == bindparam("b_submission"))
     .values(
@@ -263,9 +263,9 @@ _CHECKED: Final = (
         warning_count=bindparam("warning_count"),
     )
 )
-_ADD_FINDINGS: Final = insert(_table(SubmissionFinding)).inline()
-_ADD_VERDICTS: Final = insert(_table(SignatureVerdict)).inline()
-_FACTS: Final = (
+_ADD_FINDINGS: Final = Prepared(insert(_table(SubmissionFinding)).inline())
+_ADD_VERDICTS: Final = Prepared(insert(_table(SignatureVerdict)).inline())
+_FACTS: Final = Prepared(
     update(_table(ComponentRow))
     .where(
         _table(ComponentRow).c.submission_id == bindparam("b_submission"),
@@ -290,8 +290,8 @@ def _fact_row(submission_id: UUID, ordinal: int, report: FormatReport) -> dict[s
 
 def _write_facts(service: Service, result: _Result) -> None:
     """Writes what has been found of formats so far; a check that is done again writes the same."""
-    with service.database.write() as session:
-        session.connection().execute(_FACTS, result.facts)
+    with service.database.write_prepared() as work:
+        _FACTS.run_each(work, result.facts)
     result.facts.clear()
 
 

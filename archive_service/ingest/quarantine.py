@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import exists, select
+from sqlalchemy import bindparam, exists, select
 from sqlalchemy.orm import Session
 
 from archive_service.audit import append_event, software
+from archive_service.db import Work
 from archive_service.models import Event, EventType, Submission, SubmissionFinding
+from archive_service.prepared import Prepared
 from archive_service.service import Service
 from archive_service.storage import durable
 
@@ -21,10 +23,16 @@ _AGENT: Final = software("quarantine")
 _KIND: Final = "submission"
 
 
-def is_infected(session: Session, submission_id: UUID) -> bool:
+def is_infected(session: Work, submission_id: UUID) -> bool:
     """Returns whether the check found malware in a submission."""
-    query = exists().where(SubmissionFinding.submission_id == submission_id, SubmissionFinding.code == INFECTED)
-    return bool(session.scalar(select(query)))
+    return _INFECTED.first(session, {"submission": submission_id}) is not None
+
+
+_INFECTED: Final = Prepared(
+    select(SubmissionFinding.ordinal)
+    .where(SubmissionFinding.submission_id == bindparam("submission"), SubmissionFinding.code == INFECTED)
+    .limit(1)
+)
 
 
 def quarantine(service: Service, submission_id: UUID, *, at: datetime) -> None:

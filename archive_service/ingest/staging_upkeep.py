@@ -7,23 +7,25 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from archive_service.audit import software
 from archive_service.ingest.quarantine import is_infected, quarantine, sweep_quarantine
 from archive_service.ingest.uploads import withdraw
 from archive_service.models import State, Submission
 from archive_service.models.states import IN_FLIGHT
+from archive_service.prepared import Prepared
 from archive_service.service import Service
 
 _AGENT: Final = software("staging")
+_STATE: Final = Prepared(select(Submission.state).where(Submission.id == bindparam("submission")))
 
 
 def discard_staging(service: Service, submission_id: UUID, *, at: datetime) -> None:
     """Removes the staged bytes of a submission that is refused or stored; one still on its way is left alone."""
-    with service.database.read() as session:
-        submission = session.get(Submission, submission_id)
-        infected = is_infected(session, submission_id)
+    with service.database.read_prepared() as work:
+        submission = _STATE.first(work, {"submission": submission_id})
+        infected = is_infected(work, submission_id)
     if submission is not None and submission.state in IN_FLIGHT:
         return
     if infected:
@@ -46,9 +48,9 @@ def sweep_staging(service: Service, *, at: datetime) -> int:
             withdraw(session, submission_id, agent=_AGENT, at=at, reason="not completed in time")
 
     def needed(submission_id: UUID) -> bool:
-        with service.database.read() as session:
-            submission = session.get(Submission, submission_id)
-            infected = is_infected(session, submission_id)
+        with service.database.read_prepared() as work:
+            submission = _STATE.first(work, {"submission": submission_id})
+            infected = is_infected(work, submission_id)
         waiting = submission is not None and submission.state in IN_FLIGHT
         if infected and not waiting:
             quarantine(service, submission_id, at=at)

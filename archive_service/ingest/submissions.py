@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from archive_service.audit import Agent, append_event
-from archive_service.db import Database
+from archive_service.db import Database, Work
 from archive_service.digests import Digest
 from archive_service.dossier import (
     DOSSIER_FILE_NAME,
@@ -34,12 +34,13 @@ from archive_service.dossier_columns import component_columns, submission_column
 from archive_service.errors import ArchiveError, Conflict, ContentDiffers, NotFound
 from archive_service.field_reasons import field_reason
 from archive_service.findings import Finding
-from archive_service.identity.permissions import Permission, Principal, in_scope
+from archive_service.identity.permissions import Permission, Principal
 from archive_service.ids import new_id
 from archive_service.ingest.archived import archived_value
 from archive_service.ingest.difference import differences
 from archive_service.models import Component, EventType, State, Submission
 from archive_service.models.states import REFUSED
+from archive_service.prepared import Prepared
 from archive_service.rules.component_paths import check_component_paths
 from archive_service.storage.port import Store
 from archive_service.storage.staging import StagingArea
@@ -189,9 +190,9 @@ def open_submission(  # noqa: PLR0913 - a push has these parts
     submission_id = submission_id or new_id()
     staging.receive(submission_id, DOSSIER_FILE_NAME, [pushed.content], limit_bytes=len(pushed.content))
     try:
-        with database.write() as session:
-            _require_archived_for_supplement(session, pushed.dossier, origin.principal)
-            _insert(session, submission_id, pushed, origin, at=at, form=form)
+        with database.write_prepared() as work:
+            _require_archived_for_supplement(work, pushed.dossier, origin.principal)
+            _insert(work, submission_id, pushed, origin, at=at, form=form)
     except IntegrityError:
         # Another push of the same code came first; which one it was decides between "known" and "differs".
         if form == "dossier":
@@ -218,8 +219,8 @@ def _known(
     *,
     again: bool,
 ) -> Opened | None:
-    with database.read() as session:
-        earlier = _earlier(session, pushed.dossier)
+    with database.read_prepared() as work:
+        earlier = _earlier(work, pushed.dossier)
     same = [row for row in earlier if row.content_sha256 == pushed.digest.hex]
     active_same = [row for row in same if row.state not in REFUSED]
     if active_same:
@@ -238,11 +239,11 @@ def _known(
     return None
 
 
-def _earlier(session: Session, dossier: Dossier) -> Sequence[_Earlier]:
+def _earlier(work: Work, dossier: Dossier) -> Sequence[_Earlier]:
     wanted = {"code": dossier.dossier_code, "agency": dossier.archiving_agency}
     return [
         _Earlier(id=row.id, state=row.state, content_sha256=row.content_sha256, settling_agency=row.settling_agency)
-        for row in session.connection().execute(_EARLIER, wanted)
+        for row in _EARLIER.rows(work, wanted)
     ]
 
 
@@ -271,26 +272,24 @@ def _content_differs(
     )
 
 
-def _require_archived_for_supplement(session: Session, dossier: Dossier, principal: Principal) -> None:
+def _require_archived_for_supplement(work: Work, dossier: Dossier, principal: Principal) -> None:
     if dossier.record_status is RecordStatus.NEW:
         return
-    stored = select(Submission.id).where(
-        Submission.dossier_code == dossier.dossier_code,
-        Submission.archiving_agency == dossier.archiving_agency,
-        Submission.state == State.STORED,
-        # Who may not push for the agencies of the archived dossier adds nothing to it, whatever agency the supplement names.
-        in_scope(principal, Permission.SUBMISSION_PUSH, Submission.archiving_agency, Submission.settling_agency),
-    )
-    if session.scalars(stored).first() is None:
+    archived = [row for row in _earlier(work, dossier) if row.state is State.STORED]
+    # Who may not push for the agencies of the archived dossier adds nothing to it, whatever agency the supplement names.
+    mine = [
+        row
+        for row in archived
+        if principal.may(Permission.SUBMISSION_PUSH, dossier.archiving_agency, row.settling_agency)
+    ]
+    if not mine:
         raise Conflict(
             f"{dossier.record_status} of dossier {dossier.dossier_code}, which this archive does not hold",
             record_status=dossier.record_status.value,
         )
 
 
-def _insert(
-    session: Session, submission_id: UUID, pushed: PushedDossier, origin: Origin, *, at: datetime, form: str
-) -> None:
+def _insert(work: Work, submission_id: UUID, pushed: PushedDossier, origin: Origin, *, at: datetime, form: str) -> None:
     dossier = pushed.dossier
     opened = {
         "id": submission_id,
@@ -300,13 +299,12 @@ def _insert(
         "sent_at": origin.sent_at,
         "opened_at": at,
     }
-    connection = session.connection()
-    connection.execute(_ADD_SUBMISSION, opened | _columns(pushed))
+    _ADD_SUBMISSION.run(work, opened | _columns(pushed))
     rows = ({"submission_id": submission_id, **columns} for columns in component_columns(dossier))
     while batch := list(islice(rows, ROWS_TOGETHER)):
-        connection.execute(_ADD_COMPONENTS, batch)
+        _ADD_COMPONENTS.run_each(work, batch)
     append_event(
-        session,
+        work,
         EventType.SUBMISSION_OPENED,
         subject_kind="submission",
         subject_id=submission_id,
@@ -334,9 +332,9 @@ def _columns(pushed: PushedDossier) -> dict[str, Any]:
     return submission_columns(pushed.dossier, pushed.digest) | {"policies": {}}
 
 
-_ADD_SUBMISSION: Final = insert(cast("Table", Submission.__table__)).inline()
-_ADD_COMPONENTS: Final = insert(cast("Table", Component.__table__)).inline()
-_EARLIER: Final = (
+_ADD_SUBMISSION: Final = Prepared(insert(cast("Table", Submission.__table__)).inline())
+_ADD_COMPONENTS: Final = Prepared(insert(cast("Table", Component.__table__)).inline())
+_EARLIER: Final = Prepared(
     select(Submission.id, Submission.state, Submission.content_sha256, Submission.settling_agency)
     .where(Submission.dossier_code == bindparam("code"), Submission.archiving_agency == bindparam("agency"))
     .order_by(Submission.opened_at.desc(), Submission.id.desc())

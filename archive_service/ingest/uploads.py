@@ -16,11 +16,10 @@ from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Table, and_, bindparam, delete, func, insert, select, update
 
 from archive_service.audit import Agent
-from archive_service.db import Database
+from archive_service.db import Database, Work
 from archive_service.digests import CHUNK_BYTES, Digest, sha256
 from archive_service.dossier import DOSSIER_FILE_NAME
 from archive_service.errors import ArchiveError, Conflict, DigestMismatch, NotFound, TooLarge
@@ -31,6 +30,7 @@ from archive_service.identity.permissions import Permission, Principal
 from archive_service.ingest.findings import finding_rows, stored_findings
 from archive_service.lifecycle import LockedSubmission, lock_submission, transition
 from archive_service.models import Component, JobKind, State, Submission, SubmissionFinding
+from archive_service.prepared import Prepared
 from archive_service.storage.durable import status_if_any, sync_directory
 from archive_service.storage.staging import StagedWriter, StagingArea
 from archive_service.texts import require_plain
@@ -70,10 +70,10 @@ def count_staged(staging: StagingArea, submission_id: UUID) -> int:
         return 0
 
 
-def waiting_components(connection: Connection, staging: StagingArea, submission_id: UUID) -> Iterator[str]:
+def waiting_components(work: Work, staging: StagingArea, submission_id: UUID) -> Iterator[str]:
     """Yields the ids of the components that have not arrived, in the order of dossier.json."""
     folder = staged_folder(staging, submission_id)
-    for ordinal, component_id in connection.execute(_NOT_NOTED, {"submission": submission_id}):
+    for ordinal, component_id in _NOT_NOTED.rows(work, {"submission": submission_id}):
         # Each is looked up by its name: on a network file system a list of names may be older than the file.
         if not is_staged(folder, ordinal):
             yield component_id
@@ -106,7 +106,7 @@ def mismatch_finding(component_id: str, path: str, declared: str, reason: str) -
 
 
 def expected_component(
-    connection: Connection, staging: StagingArea, submission_id: UUID, component_id: str, principal: Principal
+    work: Work, staging: StagingArea, submission_id: UUID, component_id: str, principal: Principal
 ) -> ExpectedComponent:
     """Returns what is expected for a component.
 
@@ -117,7 +117,7 @@ def expected_component(
     """
     principal.require(Permission.SUBMISSION_PUSH)
     wanted = {"submission": submission_id, "component": component_id}
-    row = connection.execute(_EXPECTED, wanted).one_or_none()
+    row = _EXPECTED.first(work, wanted)
     if row is None or not principal.may(Permission.SUBMISSION_PUSH, row.archiving_agency, row.settling_agency):
         raise NotFound(f"submission {submission_id} not found")
     if row.ordinal is None:
@@ -144,7 +144,7 @@ def expected_component(
 
 _COMPONENTS: Final = cast("Table", Component.__table__)
 _SUBMISSIONS: Final = cast("Table", Submission.__table__)
-_EXPECTED: Final = (
+_EXPECTED: Final = Prepared(
     select(
         Submission.state,
         Submission.archiving_agency,
@@ -162,12 +162,12 @@ _EXPECTED: Final = (
     .where(Submission.id == bindparam("submission"))
 )
 """Columns, not whole rows, and built once, as the statements below: this one runs for every file of every dossier."""
-_NOT_NOTED: Final = (
+_NOT_NOTED: Final = Prepared(
     select(Component.ordinal, Component.component_id)
     .where(Component.submission_id == bindparam("submission"), Component.received_at.is_(None))
     .order_by(Component.ordinal)
 )
-_ALL_RECEIVED: Final = (
+_ALL_RECEIVED: Final = Prepared(
     update(_COMPONENTS)
     .where(_COMPONENTS.c.submission_id == bindparam("submission"), _COMPONENTS.c.received_at.is_(None))
     .values(received_at=bindparam("at"))
@@ -175,9 +175,9 @@ _ALL_RECEIVED: Final = (
 _ONE: Final = (_COMPONENTS.c.submission_id == bindparam("submission")) & (
     _COMPONENTS.c.component_id == bindparam("component")
 )
-_NOT_RECEIVED: Final = update(_COMPONENTS).where(_ONE).values(received_at=None)
-_CRC: Final = update(_COMPONENTS).where(_ONE).values(crc32=bindparam("b_crc32"))
-_COUNTED: Final = (
+_NOT_RECEIVED: Final = Prepared(update(_COMPONENTS).where(_ONE).values(received_at=None))
+_CRC: Final = Prepared(update(_COMPONENTS).where(_ONE).values(crc32=bindparam("b_crc32")))
+_COUNTED: Final = Prepared(
     update(_SUBMISSIONS)
     .where(_SUBMISSIONS.c.id == bindparam("b_submission"))
     .values(
@@ -191,10 +191,10 @@ _COUNTED: Final = (
 
 _FINDINGS: Final = cast("Table", SubmissionFinding.__table__)
 _REFUSED: Final = _FINDINGS.c.submission_id == bindparam("b_submission")
-_FORGET_ONE: Final = delete(_FINDINGS).where(_REFUSED, _FINDINGS.c.ordinal == bindparam("b_ordinal"))
-_FORGET_ALL: Final = delete(_FINDINGS).where(_REFUSED)
-_ADD_REFUSED: Final = insert(_FINDINGS).inline()
-_COUNT_REFUSED: Final = (
+_FORGET_ONE: Final = Prepared(delete(_FINDINGS).where(_REFUSED, _FINDINGS.c.ordinal == bindparam("b_ordinal")))
+_FORGET_ALL: Final = Prepared(delete(_FINDINGS).where(_REFUSED))
+_ADD_REFUSED: Final = Prepared(insert(_FINDINGS).inline())
+_COUNT_REFUSED: Final = Prepared(
     update(_SUBMISSIONS)
     .where(_SUBMISSIONS.c.id == bindparam("b_submission"))
     .values(error_count=select(func.count()).select_from(_FINDINGS).where(_REFUSED).scalar_subquery())
@@ -261,11 +261,11 @@ class ComponentUpload:
         except DigestMismatch as exc:
             raise self._named(exc) from exc
         if expected.refused_before:
-            with database.write() as session:
-                _forget_refused(session, expected)
+            with database.write_prepared() as work:
+                _forget_refused(work, expected)
         if crc_is_noted(expected.size_bytes):
-            with database.write() as session:
-                note_crcs(session, expected.submission_id, {expected.component_id: self._crc32})
+            with database.write_prepared() as work:
+                note_crcs(work, expected.submission_id, {expected.component_id: self._crc32})
 
     def _named(self, error: DigestMismatch) -> DigestMismatch:
         expected = self._expected
@@ -285,18 +285,17 @@ def note_refused(
 
     Nothing is noted once the right bytes are there, or the submission went on.
     """
-    with database.write() as session:
-        submission = lock_submission(session, expected.submission_id)
+    with database.write_prepared() as work:
+        submission = lock_submission(work, expected.submission_id)
         if submission.state is not State.RECEIVING:
             return
         if is_staged(staged_folder(staging, expected.submission_id), expected.ordinal):
             return
         (row,) = finding_rows(expected.submission_id, [_refused_finding(expected, error)])
         one = {"b_submission": expected.submission_id, "b_ordinal": expected.ordinal}
-        connection = session.connection()
-        connection.execute(_FORGET_ONE, one)
-        connection.execute(_ADD_REFUSED, row | {"ordinal": expected.ordinal})
-        connection.execute(_COUNT_REFUSED, {"b_submission": expected.submission_id})
+        _FORGET_ONE.run(work, one)
+        _ADD_REFUSED.run(work, row | {"ordinal": expected.ordinal})
+        _COUNT_REFUSED.run(work, {"b_submission": expected.submission_id})
 
 
 def _refused_finding(expected: ExpectedComponent, error: DigestMismatch | TooLarge) -> Finding:
@@ -311,33 +310,27 @@ def _refused_finding(expected: ExpectedComponent, error: DigestMismatch | TooLar
     return Finding(code="COMPONENT_TOO_LARGE", location=expected.component_id, params=params)
 
 
-def _forget_refused(session: Session, expected: ExpectedComponent) -> None:
+def _forget_refused(work: Work, expected: ExpectedComponent) -> None:
     """Takes back what was noted of a component, now that the right bytes are there."""
-    if lock_submission(session, expected.submission_id).state is State.RECEIVING:
-        connection = session.connection()
-        connection.execute(_FORGET_ONE, {"b_submission": expected.submission_id, "b_ordinal": expected.ordinal})
-        connection.execute(_COUNT_REFUSED, {"b_submission": expected.submission_id})
+    if lock_submission(work, expected.submission_id).state is State.RECEIVING:
+        _FORGET_ONE.run(work, {"b_submission": expected.submission_id, "b_ordinal": expected.ordinal})
+        _COUNT_REFUSED.run(work, {"b_submission": expected.submission_id})
 
 
-def note_crcs(session: Session, submission_id: UUID, crcs: Mapping[str, int]) -> None:
+def note_crcs(work: Work, submission_id: UUID, crcs: Mapping[str, int]) -> None:
     """Keeps the CRC-32 of staged components; one that is lost to a crash costs the packager a second reading, nothing more."""
-    if crcs:
-        values = [{"submission": submission_id, "component": name, "b_crc32": crc} for name, crc in crcs.items()]
-        session.connection().execute(_CRC, values)
+    values = [{"submission": submission_id, "component": name, "b_crc32": crc} for name, crc in crcs.items()]
+    _CRC.run_each(work, values)
 
 
-def mark_received(session: Session, submission_id: UUID, *, without: Sequence[str] = (), at: datetime) -> None:
+def mark_received(work: Work, submission_id: UUID, *, without: Sequence[str] = (), at: datetime) -> None:
     """Notes in the rows that every component but those `without` is durable in staging; a repeat changes nothing."""
-    connection = session.connection()
-    connection.execute(_ALL_RECEIVED, {"submission": submission_id, "at": at})
-    if without:
-        connection.execute(_NOT_RECEIVED, [{"submission": submission_id, "component": name} for name in without])
-    connection.execute(_COUNTED, {"b_submission": submission_id})
+    _ALL_RECEIVED.run(work, {"submission": submission_id, "at": at})
+    _NOT_RECEIVED.run_each(work, [{"submission": submission_id, "component": name} for name in without])
+    _COUNTED.run(work, {"b_submission": submission_id})
 
 
-def complete(
-    session: Session, staging: StagingArea, submission_id: UUID, *, principal: Principal, at: datetime
-) -> None:
+def complete(work: Work, staging: StagingArea, submission_id: UUID, *, principal: Principal, at: datetime) -> None:
     """Ends receiving and queues the checks, in one transaction; repeating it changes nothing.
 
     Raises:
@@ -346,49 +339,48 @@ def complete(
         NotFound: no such submission, or none the principal may push to.
     """
     principal.require(Permission.SUBMISSION_PUSH)
-    submission = lock_submission(session, submission_id)
+    submission = lock_submission(work, submission_id)
     if not principal.may(Permission.SUBMISSION_PUSH, submission.archiving_agency, submission.settling_agency):
         raise NotFound(f"submission {submission_id} not found")  # the same words as for one that does not exist
     if submission.state is not State.RECEIVING:
         return
-    missing = list(waiting_components(session.connection(), staging, submission_id))
+    missing = list(waiting_components(work, staging, submission_id))
     if missing:
         raise ComponentsMissing(
             f"{len(missing)} components have not arrived", count=len(missing), missing=missing[:MISSING_NAMED]
         )
     # One may have its name from a writer that died before making the name durable.
     sync_directory(staged_folder(staging, submission_id))
-    mark_received(session, submission_id, at=at)
-    end_receiving(session, submission, agent=principal.agent, at=at)
+    mark_received(work, submission_id, at=at)
+    end_receiving(work, submission, agent=principal.agent, at=at)
 
 
-def end_receiving(session: Session, submission: LockedSubmission, *, agent: Agent, at: datetime) -> None:
+def end_receiving(work: Work, submission: LockedSubmission, *, agent: Agent, at: datetime) -> None:
     """Hands a submission to the checks; what they find takes the place of what was refused on the way."""
     if submission.error_count:
-        connection = session.connection()
-        connection.execute(_FORGET_ALL, {"b_submission": submission.id})
-        connection.execute(_COUNT_REFUSED, {"b_submission": submission.id})
+        _FORGET_ALL.run(work, {"b_submission": submission.id})
+        _COUNT_REFUSED.run(work, {"b_submission": submission.id})
     detail = {"components": submission.component_count, "size_bytes": submission.size_bytes}
-    transition(session, submission, State.CHECKING, agent=agent, at=at, detail=detail)
-    enqueue(session, JobKind.CHECK_SUBMISSION, submission.id, at=at)
+    transition(work, submission, State.CHECKING, agent=agent, at=at, detail=detail)
+    enqueue(work, JobKind.CHECK_SUBMISSION, submission.id, at=at)
 
 
-def withdraw(session: Session, submission_id: UUID, *, agent: Agent, at: datetime, reason: str) -> None:
+def withdraw(work: Work, submission_id: UUID, *, agent: Agent, at: datetime, reason: str) -> None:
     """Ends a submission that is still receiving, at its sender's wish, and queues the removal of its staged bytes.
 
     Raises:
         IllegalTransition: the submission went on already.
     """
     reason = require_plain(reason, "reason")
-    submission = lock_submission(session, submission_id)
+    submission = lock_submission(work, submission_id)
     if submission.state is State.REJECTED:
         return
-    refused = stored_findings(session, submission_id, limit=MISSING_NAMED) if submission.error_count else []
+    refused = stored_findings(work, submission_id, limit=MISSING_NAMED) if submission.error_count else []
     detail: dict[str, Any] = {"reason": reason}
     if refused:
         detail |= {
             "errors": submission.error_count,
             "refused": [{"component_id": finding.location, "code": finding.code} for finding in refused],
         }
-    transition(session, submission, State.REJECTED, agent=agent, at=at, detail=detail)
-    enqueue(session, JobKind.DISCARD_STAGING, submission_id, at=at)
+    transition(work, submission, State.REJECTED, agent=agent, at=at, detail=detail)
+    enqueue(work, JobKind.DISCARD_STAGING, submission_id, at=at)

@@ -14,14 +14,15 @@ from functools import lru_cache
 from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, Update, bindparam, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Table, bindparam, delete, false, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.dml import ReturningUpdate
 
 from archive_service.audit import Agent, append_event, software
+from archive_service.db import Work
 from archive_service.errors import Conflict, LeaseLost, NotFound
 from archive_service.models import EventType, Job, JobKind, JobState
+from archive_service.prepared import Prepared
 
 BACKOFF_FIRST_S: Final = 2.0
 """Pause before the second try."""
@@ -52,19 +53,19 @@ class ClaimedJob:
 
 
 def claim(
-    session: Session, owner: str, at: datetime, lease_s: float, kinds: Collection[JobKind] | None = None
+    work: Work, owner: str, at: datetime, lease_s: float, kinds: Collection[JobKind] | None = None
 ) -> ClaimedJob | None:
     """Takes the job that has been due longest, in one statement for both engines; None when there is none.
 
     Args:
-        session: An open write transaction; the claim holds once it commits.
+        work: An open write transaction; the claim holds once it commits.
         owner: Name of this worker, unique among all that run.
         at: Now, aware UTC.
         lease_s: How long the claim holds without heartbeat, in seconds.
         kinds: Only jobs of these kinds; None for every kind.
     """
     values = {"b_at": at, "b_owner": owner, "b_until": at + timedelta(seconds=lease_s)}
-    row = session.connection().execute(_claiming(_named(kinds)), values).one_or_none()
+    row = _claiming(_named(kinds)).first(work, values)
     if row is None:
         return None
     return ClaimedJob(
@@ -78,9 +79,9 @@ def claim(
     )
 
 
-def anything_due(connection: Connection, at: datetime, kinds: Collection[JobKind] | None = None) -> bool:
+def anything_due(work: Work, at: datetime, kinds: Collection[JobKind] | None = None) -> bool:
     """Returns whether `claim` would find something. Only reads, so an idle worker does not take SQLite's write lock."""
-    return bool(connection.execute(_looking(_named(kinds)), {"b_at": at}).scalar())
+    return _looking(_named(kinds)).first(work, {"b_at": at}) is not None
 
 
 def _named(kinds: Collection[JobKind] | None) -> tuple[JobKind, ...] | None:
@@ -88,21 +89,21 @@ def _named(kinds: Collection[JobKind] | None) -> tuple[JobKind, ...] | None:
 
 
 def _due(kinds: tuple[JobKind, ...] | None) -> list[ColumnElement[bool]]:
-    of_kind = [] if kinds is None else [Job.kind.in_(kinds)]
+    of_kind = [] if kinds is None else [or_(false(), *(Job.kind == kind for kind in kinds))]
     return [Job.state == JobState.READY, Job.run_at <= bindparam("b_at"), *of_kind]
 
 
 @lru_cache(maxsize=16)
-def _looking(kinds: tuple[JobKind, ...] | None) -> Select[bool]:
-    return select(exists().where(*_due(kinds)))
+def _looking(kinds: tuple[JobKind, ...] | None) -> Prepared:
+    return Prepared(select(Job.id).where(*_due(kinds)).limit(1))
 
 
 @lru_cache(maxsize=16)
-def _claiming(kinds: tuple[JobKind, ...] | None) -> ReturningUpdate[Any]:
+def _claiming(kinds: tuple[JobKind, ...] | None) -> Prepared:
     """Builds the claim once for each set of kinds: the building costs more than the claim."""
     # `=` with a scalar subquery, not IN: PostgreSQL then runs the locking subquery exactly once.
     oldest = select(Job.id).where(*_due(kinds)).order_by(Job.run_at, Job.id).limit(1).with_for_update(skip_locked=True)
-    return (
+    return Prepared(
         update(_JOB)
         .where(_JOB.c.id == oldest.scalar_subquery(), _JOB.c.state == JobState.READY)
         .values(
@@ -115,59 +116,59 @@ def _claiming(kinds: tuple[JobKind, ...] | None) -> ReturningUpdate[Any]:
     )
 
 
-def heartbeat(session: Session, job: ClaimedJob, at: datetime, lease_s: float) -> datetime:
+def heartbeat(work: Work, job: ClaimedJob, at: datetime, lease_s: float) -> datetime:
     """Extends the lease and returns its new end.
 
     Raises:
         LeaseLost: another worker has the job, or it is no longer running.
     """
     until = at + timedelta(seconds=lease_s)
-    _change_own(session, job, lease_until=until)
+    _change_own(work, job, lease_until=until)
     return until
 
 
-def hold(session: Session, job: ClaimedJob) -> None:
+def hold(work: Work, job: ClaimedJob) -> None:
     """Locks the job row in the caller's transaction, so that what it commits is committed under a lease still held.
 
     Raises:
         LeaseLost: another worker has the job, or it is no longer running.
     """
-    if session.connection().execute(_HELD, _own(job)).one_or_none() is None:
+    if _HELD.first(work, _own(job)) is None:
         raise _lost(job)
 
 
-def finish(session: Session, job: ClaimedJob, at: datetime) -> None:
+def finish(work: Work, job: ClaimedJob, at: datetime) -> None:
     """Notes that the job is done.
 
     Raises:
         LeaseLost: another worker has the job, or it is no longer running.
     """
-    _change_own(session, job, state=JobState.DONE, finished_at=at, lease_owner=None, lease_until=None, last_error=None)
+    _change_own(work, job, state=JobState.DONE, finished_at=at, lease_owner=None, lease_until=None, last_error=None)
 
 
-def release(session: Session, job: ClaimedJob, at: datetime) -> None:
+def release(work: Work, job: ClaimedJob, at: datetime) -> None:
     """Gives the job back untried, for a worker that stops.
 
     Raises:
         LeaseLost: another worker has the job, or it is no longer running.
     """
     _change_own(
-        session, job, state=JobState.READY, run_at=at, lease_owner=None, lease_until=None, attempts=job.attempts - 1
+        work, job, state=JobState.READY, run_at=at, lease_owner=None, lease_until=None, attempts=job.attempts - 1
     )
 
 
-def retry(session: Session, job: ClaimedJob, error: str, at: datetime, *, max_attempts: int) -> JobState:
+def retry(work: Work, job: ClaimedJob, error: str, at: datetime, *, max_attempts: int) -> JobState:
     """Puts the job back for a later try, or parks it when it has had its tries; returns which.
 
     Raises:
         LeaseLost: another worker has the job, or it is no longer running.
     """
     if job.attempts >= max_attempts:
-        park(session, job, error, at)
+        park(work, job, error, at)
         return JobState.PARKED
     run_at = at + timedelta(seconds=backoff_s(job.attempts))
     _change_own(
-        session,
+        work,
         job,
         state=JobState.READY,
         run_at=run_at,
@@ -178,14 +179,14 @@ def retry(session: Session, job: ClaimedJob, error: str, at: datetime, *, max_at
     return JobState.READY
 
 
-def park(session: Session, job: ClaimedJob, error: str, at: datetime) -> None:
+def park(work: Work, job: ClaimedJob, error: str, at: datetime) -> None:
     """Sets the job aside for an operator, with the error visible and an event.
 
     Raises:
         LeaseLost: another worker has the job, or it is no longer running.
     """
     _change_own(
-        session,
+        work,
         job,
         state=JobState.PARKED,
         finished_at=at,
@@ -193,7 +194,7 @@ def park(session: Session, job: ClaimedJob, error: str, at: datetime) -> None:
         lease_until=None,
         last_error=_shortened(error),
     )
-    _record_parked(session, job.id, job.kind, job.subject, job.attempts, error, at)
+    _record_parked(work, job.id, job.kind, job.subject, job.attempts, error, at)
 
 
 def release_expired(session: Session, at: datetime, *, max_attempts: int) -> int:
@@ -305,17 +306,16 @@ _IS_OWN: Final = (
     & (_JOB.c.lease_owner == bindparam("b_owner"))
     & (_JOB.c.attempts == bindparam("b_attempts"))
 )
-_HELD: Final = select(_JOB.c.id).where(_IS_OWN).with_for_update()
+_HELD: Final = Prepared(select(_JOB.c.id).where(_IS_OWN).with_for_update())
 
 
 @lru_cache(maxsize=16)
-def _changing(columns: tuple[str, ...]) -> Update:
-    return update(_JOB).where(_IS_OWN).values({name: bindparam(name) for name in columns})
+def _changing(columns: tuple[str, ...]) -> Prepared:
+    return Prepared(update(_JOB).where(_IS_OWN).values({name: bindparam(name) for name in columns}))
 
 
-def _change_own(session: Session, job: ClaimedJob, **values: Any) -> None:  # column values
-    changed = session.connection().execute(_changing(tuple(values)), values | _own(job))
-    if changed.rowcount != 1:
+def _change_own(work: Work, job: ClaimedJob, **values: Any) -> None:  # column values
+    if _changing(tuple(values)).run(work, values | _own(job)) != 1:
         raise _lost(job)
 
 
@@ -324,13 +324,13 @@ def _lost(job: ClaimedJob) -> LeaseLost:
 
 
 def _record_parked(
-    session: Session, job_id: UUID, kind: JobKind, subject: str, attempts: int, error: str, at: datetime
+    work: Work, job_id: UUID, kind: JobKind, subject: str, attempts: int, error: str, at: datetime
 ) -> None:
     # The last line alone: a traceback is for the operator's page, not for the history that is kept for ever.
     last_line = error.strip().splitlines()[-1][:500] if error.strip() else ""
     detail = {"kind": kind.value, "subject": subject, "attempts": attempts, "error": last_line}
     append_event(
-        session,
+        work,
         EventType.JOB_PARKED,
         subject_kind="job",
         subject_id=job_id,

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from archive_service import clock
-from archive_service.db import Database
+from archive_service.db import Database, Work
 from archive_service.errors import ArchiveError, LeaseLost, StoreUnavailable
 from archive_service.jobs import queue
 from archive_service.jobs.queue import ClaimedJob
@@ -122,8 +122,8 @@ class Lease:
         while not self._ended.wait(self._lease_s / HEARTBEATS_PER_LEASE):
             asked_s = clock.monotonic_s()
             try:
-                with self._database.write() as session:
-                    queue.heartbeat(session, self._job, clock.now(), self._lease_s)
+                with self._database.write_prepared() as work:
+                    queue.heartbeat(work, self._job, clock.now(), self._lease_s)
             except LeaseLost:
                 self._lost.set()
                 return
@@ -184,11 +184,11 @@ def run_next(
     """Claims and runs one job; returns False when none was due. With `busy` it claims without looking first: there was work a moment ago."""
     kinds = list(registry)
     if not busy:
-        with database.read_columns() as connection:
-            if not queue.anything_due(connection, clock.now(), kinds):
+        with database.read_prepared() as work:
+            if not queue.anything_due(work, clock.now(), kinds):
                 return False
-    with database.write() as session:
-        job = queue.claim(session, owner, clock.now(), settings.job_lease_s, kinds)
+    with database.write_prepared() as work:
+        job = queue.claim(work, owner, clock.now(), settings.job_lease_s, kinds)
     if job is None:
         return False
     with Lease(database, job, settings.job_lease_s) as lease:
@@ -218,26 +218,26 @@ def _run(function: JobFunction, context: JobContext) -> Exception | None:
 
 def _settle(database: Database, settings: Settings, job: ClaimedJob, failure: Exception | None) -> None:
     try:
-        with database.write() as session:
-            _write_outcome(session, settings, job, failure)
+        with database.write_prepared() as work:
+            _write_outcome(work, settings, job, failure)
     except LeaseLost as exc:
         logger.warning("job was taken over: %s", exc, extra=_fields(job))
 
 
-def _write_outcome(session: Session, settings: Settings, job: ClaimedJob, failure: Exception | None) -> None:
+def _write_outcome(work: Work, settings: Settings, job: ClaimedJob, failure: Exception | None) -> None:
     at = clock.now()
     if failure is None:
-        queue.finish(session, job, at)
+        queue.finish(work, job, at)
     elif isinstance(failure, StopRequestedError):
-        queue.release(session, job, at)
+        queue.release(work, job, at)
         logger.info("job given back", extra=_fields(job))
     elif isinstance(failure, LeaseLost):
         logger.warning("job stopped without its lease: %s", failure, extra=_fields(job))
     elif is_permanent(failure):
-        queue.park(session, job, describe(failure), at)
+        queue.park(work, job, describe(failure), at)
         logger.error("job parked: %s", failure, extra=_fields(job))
     else:
-        state = queue.retry(session, job, describe(failure), at, max_attempts=settings.job_max_attempts)
+        state = queue.retry(work, job, describe(failure), at, max_attempts=settings.job_max_attempts)
         level = logging.ERROR if state is JobState.PARKED else logging.WARNING
         logger.log(level, "job failed and is %s: %r", state, failure, extra=_fields(job))
 

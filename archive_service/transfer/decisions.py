@@ -8,19 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
+from sqlalchemy import Table, insert
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
 
-from archive_service.db import Database
+from archive_service.db import Database, Work
 from archive_service.errors import ArchiveError, BadRequest, NotFound
 from archive_service.followup import enqueue
 from archive_service.identity.permissions import Permission, Principal
 from archive_service.ids import new_id
-from archive_service.lifecycle import locked_submission, transition
+from archive_service.lifecycle import lock_submission, transition
 from archive_service.models import Decision, JobKind, State
+from archive_service.prepared import Prepared
 from archive_service.texts import require_plain
 
 MAX_BATCH = 1000
@@ -74,7 +75,7 @@ class Batch:
 
 
 def decide(
-    session: Session,
+    session: Work,
     submission_id: UUID,
     kind: DecisionKind,
     *,
@@ -97,7 +98,7 @@ def decide(
     reason = require_plain(reason, "reason")
     if kind is not DecisionKind.APPROVE and not reason:
         raise BadRequest("a return or refusal needs a reason", problems=[{"location": "reason", "reason": "empty"}])
-    submission = locked_submission(session, submission_id)
+    submission = lock_submission(session, submission_id)
     if not principal.may(Permission.SUBMISSION_READ, submission.archiving_agency, submission.settling_agency):
         raise NotFound(f"submission {submission_id} not found")  # the same words as for one that does not exist
     principal.require(Permission.SUBMISSION_DECIDE, submission.archiving_agency)
@@ -112,21 +113,25 @@ def decide(
         at=at,
         detail={"reason": reason, "batch_id": str(batch_id) if batch_id else None},
     )
-    submission.decided_at = at
-    session.add(
-        Decision(
-            submission_id=submission.id,
-            kind=kind.value,
-            reason=reason,
-            agent_id=principal.agent.id,
-            agent_name=principal.agent.name,
-            decided_at=at,
-            batch_id=batch_id,
-        )
+    _ADD_DECISION.run(
+        session,
+        {
+            "id": new_id(),
+            "submission_id": submission.id,
+            "kind": kind.value,
+            "reason": reason,
+            "agent_id": principal.agent.id,
+            "agent_name": principal.agent.name,
+            "decided_at": at,
+            "batch_id": batch_id,
+        },
     )
     follow = JobKind.STORE_SUBMISSION if kind is DecisionKind.APPROVE else JobKind.DISCARD_STAGING
     enqueue(session, follow, submission.id, at=at)
     return DecisionResult(submission_id=submission_id, decided=True, state=target.value)
+
+
+_ADD_DECISION: Final = Prepared(insert(cast("Table", Decision.__table__)).inline())
 
 
 def decide_many(
@@ -152,10 +157,8 @@ def decide_many(
     results: list[DecisionResult] = []
     for submission_id in waiting:
         try:
-            with database.write() as session:
-                result = decide(
-                    session, submission_id, kind, principal=principal, reason=reason, at=at, batch_id=batch_id
-                )
+            with database.write_prepared() as work:
+                result = decide(work, submission_id, kind, principal=principal, reason=reason, at=at, batch_id=batch_id)
         except ArchiveError as exc:
             result = _undecided(submission_id, exc.code, exc.message)
         except DBAPIError as exc:

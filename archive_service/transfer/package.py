@@ -10,10 +10,10 @@ from sys import intern
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, bindparam, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Row, bindparam, select
 
 from archive_service import __version__
+from archive_service.db import Work
 from archive_service.digests import sha256
 from archive_service.dossier import DOSSIER_FILE_NAME, Dossier
 from archive_service.errors import NotFound
@@ -24,34 +24,37 @@ from archive_service.ingest.submissions import accepted_dossier
 from archive_service.ingest.uploads import staged_name
 from archive_service.models import Aip, Component, SignatureVerdict, State, Submission
 from archive_service.packaging.content import AipContent, PackagedFile
+from archive_service.prepared import Prepared
 from archive_service.settings import Settings
 from archive_service.storage.staging import StagingArea
 from archive_service.transfer.provenance import provenance
 
 # Statements are made once: making one costs about as much as running it.
-_APPROVED: Final = select(
-    Submission.id,
-    Submission.state,
-    Submission.form,
-    Submission.source_system,
-    Submission.sent_at,
-    Submission.opened_at,
-    Submission.completed_at,
-    Submission.checked_at,
-    Submission.decided_at,
-    Submission.content_sha256,
-    Submission.policies,
-    Submission.retention,
-).where(Submission.id == bindparam("submission"))
-_NEWEST_AIP: Final = (
+_APPROVED: Final = Prepared(
+    select(
+        Submission.id,
+        Submission.state,
+        Submission.form,
+        Submission.source_system,
+        Submission.sent_at,
+        Submission.opened_at,
+        Submission.completed_at,
+        Submission.checked_at,
+        Submission.decided_at,
+        Submission.content_sha256,
+        Submission.policies,
+        Submission.retention,
+    ).where(Submission.id == bindparam("submission"))
+)
+_NEWEST_AIP: Final = Prepared(
     select(Aip.version, Aip.objid).where(Aip.record_id == bindparam("record")).order_by(Aip.version.desc()).limit(1)
 )
-_SIGNATURES: Final = (
+_SIGNATURES: Final = Prepared(
     select(SignatureVerdict.component_id, SignatureVerdict.report)
     .where(SignatureVerdict.submission_id == bindparam("submission"))
     .order_by(SignatureVerdict.component_id, SignatureVerdict.ordinal)
 )
-_COMPONENTS: Final = (
+_COMPONENTS: Final = Prepared(
     select(
         Component.ordinal,
         Component.declared_sha256,
@@ -67,14 +70,13 @@ _COMPONENTS: Final = (
 )
 
 
-def aip_content(session: Session, staging: StagingArea, submission_id: UUID, settings: Settings) -> AipContent | None:
+def aip_content(work: Work, staging: StagingArea, submission_id: UUID, settings: Settings) -> AipContent | None:
     """Returns everything the AIP of a submission is made of; None when it is not waiting to be stored.
 
     Raises:
         NotFound: no such submission.
     """
-    connection = session.connection()
-    submission = connection.execute(_APPROVED, {"submission": submission_id}).one_or_none()
+    submission = _APPROVED.first(work, {"submission": submission_id})
     if submission is None:
         raise NotFound(f"submission {submission_id} not found")
     if submission.state is not State.APPROVED or submission.decided_at is None:
@@ -82,11 +84,11 @@ def aip_content(session: Session, staging: StagingArea, submission_id: UUID, set
     folder = staging.path(submission_id, DOSSIER_FILE_NAME).parent
     dossier_json = (folder / DOSSIER_FILE_NAME).read_bytes()
     dossier = accepted_dossier(dossier_json)
-    reports = _signature_reports(connection, submission_id)
-    version, previous = _version(connection, dossier)
-    files = _files(connection, folder, submission_id, dossier, reports)
-    findings = stored_findings(session, submission_id)
-    events, agents = provenance(connection, submission_id, files, findings)
+    reports = _signature_reports(work, submission_id)
+    version, previous = _version(work, dossier)
+    files = _files(work, folder, submission_id, dossier, reports)
+    findings = stored_findings(work, submission_id)
+    events, agents = provenance(work, submission_id, files, findings)
     return AipContent(
         dossier=dossier,
         dossier_json=dossier_json,
@@ -108,27 +110,27 @@ def aip_content(session: Session, staging: StagingArea, submission_id: UUID, set
     )
 
 
-def _version(connection: Connection, dossier: Dossier) -> tuple[int, str | None]:
+def _version(work: Work, dossier: Dossier) -> tuple[int, str | None]:
     record = record_id(dossier.archiving_agency, dossier.dossier_code)
-    previous = connection.execute(_NEWEST_AIP, {"record": record}).one_or_none()
+    previous = _NEWEST_AIP.first(work, {"record": record})
     return (1, None) if previous is None else (previous.version + 1, previous.objid)
 
 
-def _signature_reports(connection: Connection, submission_id: UUID) -> dict[str, list[dict[str, Any]]]:
+def _signature_reports(work: Work, submission_id: UUID) -> dict[str, list[dict[str, Any]]]:
     reports: dict[str, list[dict[str, Any]]] = {}
-    for component_id, report in connection.execute(_SIGNATURES, {"submission": submission_id}):
+    for component_id, report in _SIGNATURES.rows(work, {"submission": submission_id}):
         reports.setdefault(component_id, []).append(report)
     return reports
 
 
 def _files(
-    connection: Connection,
+    work: Work,
     folder: Path,
     submission_id: UUID,
     dossier: Dossier,
     reports: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> list[PackagedFile]:
-    rows = connection.execute(_COMPONENTS, {"submission": submission_id})
+    rows = _COMPONENTS.rows(work, {"submission": submission_id})
     return [
         PackagedFile(
             component=component,

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Row, bindparam, literal, select
 
+from archive_service.db import Work
 from archive_service.findings import Finding
 from archive_service.ids import derived_id
 from archive_service.models import Event, EventType
 from archive_service.packaging.content import AgentType, PackagedFile, PremisAgent, PremisEvent
+from archive_service.prepared import Prepared
 
 SUCCESS: Final = "success"
 WARNING: Final = "warning"
@@ -37,12 +39,12 @@ _PREMIS_TYPES: Mapping[EventType, str] = {
 }
 """Terms of the PREMIS event type vocabulary for what happened before packaging."""
 
-_HISTORY: Final = (
+_HISTORY: Final = Prepared(
     select(Event.type, Event.at, Event.agent_id, Event.agent_name, Event.detail)
     .where(
         Event.subject_kind == "submission",
         Event.subject_id == bindparam("submission"),
-        Event.type.in_(list(_PREMIS_TYPES)),
+        Event.type.in_([literal(kind, Event.type.type) for kind in _PREMIS_TYPES]),
     )
     .order_by(Event.seq)
 )
@@ -58,10 +60,10 @@ class _Step:
 
 
 def provenance(
-    connection: Connection, submission_id: UUID, files: Sequence[PackagedFile], findings: Sequence[Finding]
+    work: Work, submission_id: UUID, files: Sequence[PackagedFile], findings: Sequence[Finding]
 ) -> tuple[list[PremisEvent], list[PremisAgent]]:
     """Returns the events of a submission up to its approval, in order, and who acted in them."""
-    rows = connection.execute(_HISTORY, {"submission": str(submission_id)}).all()
+    rows = _HISTORY.rows(work, {"submission": str(submission_id)})
     agents = {row.agent_id: row.agent_name for row in rows}
     events = [
         PremisEvent(

@@ -17,9 +17,9 @@ from typing import BinaryIO, Final
 from uuid import UUID
 
 from sqlalchemy import bindparam, select
-from sqlalchemy.orm import Session
 
 from archive_service import clock
+from archive_service.db import Work
 from archive_service.dossier import Dossier
 from archive_service.errors import ArchiveError, StoreUnavailable
 from archive_service.followup import enqueue
@@ -29,6 +29,7 @@ from archive_service.models import JobKind, Record
 from archive_service.packaging.aip import BuiltAip, build_aip
 from archive_service.packaging.content import AipContent
 from archive_service.placement import placement
+from archive_service.prepared import Prepared
 from archive_service.rules import retention
 from archive_service.service import Service
 from archive_service.storage.announced import HashedBytes
@@ -43,7 +44,9 @@ IN_MEMORY_BYTES: Final = 8 * 1024 * 1024
 """Packages up to about this size are built in memory: nearly every dossier. A worker stores one at a time."""
 _ABOUT_A_FILE_BYTES: Final = 8 * 1024
 """What a package says of one file in METS, PREMIS and EAD, generously."""
-_RETENTION: Final = select(Record.retention_kind, Record.retention_due_on).where(Record.id == bindparam("record"))
+_RETENTION: Final = Prepared(
+    select(Record.retention_kind, Record.retention_due_on).where(Record.id == bindparam("record"))
+)
 
 
 class CopyNotVerified(ArchiveError):
@@ -60,12 +63,12 @@ def store_submission(service: Service, submission_id: UUID) -> None:
         StoredObjectDiffers: a location holds other bytes under the key: an alarm, nothing was overwritten.
         CopyNotVerified: a copy was read back with other bytes.
     """
-    with service.database.read() as session:
-        content = aip_content(session, service.staging, submission_id, service.settings)
+    with service.database.read_prepared() as work:
+        content = aip_content(work, service.staging, submission_id, service.settings)
         if content is None:
             return
-        where = placement(service, session)
-        due_on = _due_on(session, content)
+        where = placement(service, work)
+        due_on = _due_on(work, content)
     level = int(content.dossier.access_mode)
     with _room(service, submission_id, content) as target:
         built = build_aip(content, target)
@@ -74,17 +77,17 @@ def store_submission(service: Service, submission_id: UUID) -> None:
             _copy(service, location, key, _from_start(target, built), built, due_on)
             for location in where.before_stored(level)
         ]
-    with service.database.write() as session:
+    with service.database.write_prepared() as work:
         at = clock.unique_now()
-        write_stored_rows(session, submission_id, content, built, key, verified, at=at)
+        write_stored_rows(work, submission_id, content, built, key, verified, at=at)
         if where.later(level):
-            enqueue(session, JobKind.COPY_PACKAGE, derived_id("aip", built.objid), at=at)
+            enqueue(work, JobKind.COPY_PACKAGE, derived_id("aip", built.objid), at=at)
         if service.settings.renditions and any(may_be_rendered(file.component.path) for file in content.files):
             later = at + timedelta(seconds=service.settings.rendition_delay_s)
-            enqueue(session, JobKind.MAKE_RENDITIONS, derived_id("aip", built.objid), at=at, run_at=later)
+            enqueue(work, JobKind.MAKE_RENDITIONS, derived_id("aip", built.objid), at=at, run_at=later)
         if service.settings.text_search:
             later = at + timedelta(seconds=service.settings.rendition_delay_s)
-            enqueue(session, JobKind.EXTRACT_TEXT, derived_id("aip", built.objid), at=at, run_at=later)
+            enqueue(work, JobKind.EXTRACT_TEXT, derived_id("aip", built.objid), at=at, run_at=later)
 
 
 def object_key(dossier: Dossier, built: BuiltAip) -> str:
@@ -96,13 +99,13 @@ def object_key(dossier: Dossier, built: BuiltAip) -> str:
     return f"aip/{dossier.archiving_agency}/{year}/{uuid[:2]}/{built.file_name}"
 
 
-def _due_on(session: Session, content: AipContent) -> date | None:
+def _due_on(work: Work, content: AipContent) -> date | None:
     """Returns when the record falls due, this package included: the longer of what it had and what this one brings."""
     assignment = retention.from_json(content.retention)
     known = [(assignment.kind.value, assignment.due_on)]
     if content.version > 1:
         record = record_id(content.dossier.archiving_agency, content.dossier.dossier_code)
-        known += [(kind, due_on) for kind, due_on in session.connection().execute(_RETENTION, {"record": record})]
+        known += [(kind, due_on) for kind, due_on in _RETENTION.rows(work, {"record": record})]
     return max(known, key=lambda each: kept_for(*each))[1]
 
 

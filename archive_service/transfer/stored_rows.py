@@ -10,15 +10,15 @@ from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, exists, func, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import bindparam, func, insert, select, update
 
 from archive_service.audit import record_event, software
+from archive_service.db import Work
 from archive_service.digests import Digest
 from archive_service.dossier import Dossier
 from archive_service.dossier_columns import coded_columns, record_columns
 from archive_service.followup import enqueue
-from archive_service.ids import derived_id, record_id
+from archive_service.ids import derived_id, new_id, record_id
 from archive_service.lifecycle import LockedSubmission, lock_submission, transition
 from archive_service.models import (
     Aip,
@@ -35,6 +35,7 @@ from archive_service.models import (
 )
 from archive_service.packaging.aip import BuiltAip
 from archive_service.packaging.content import AipContent
+from archive_service.prepared import Prepared
 from archive_service.rules import retention
 from archive_service.textfold import index_terms
 
@@ -43,25 +44,32 @@ _ROWS_AT_ONCE: Final = 1000
 """Rows given to the database in one call: what is held for it does not grow with the number of files."""
 
 # Statements are made once: making one costs about as much as running it. Rows go in as columns: nobody holds them as objects here.
-_HELD: Final = (
+_HELD: Final = Prepared(
     select(Record.component_count, Record.size_bytes, Record.retention_kind, Record.retention_due_on)
     .where(Record.id == bindparam("record"))
     .with_for_update()
 )
 _CHANGE: Final = update(Record).where(Record.id == bindparam("b_record"))
-_TERMS: Final = select(RecordTerm.term).where(RecordTerm.record_id == bindparam("record"))
-_ASSIGNED: Final = (
-    select(func.count()).select_from(RetentionAssignment).where(RetentionAssignment.record_id == bindparam("record"))
+_TERMS: Final = Prepared(select(RecordTerm.term).where(RecordTerm.record_id == bindparam("record")))
+_ASSIGNED: Final = Prepared(
+    select(func.count().label("count"))
+    .select_from(RetentionAssignment)
+    .where(RetentionAssignment.record_id == bindparam("record"))
 )
-_UNDER_HOLD: Final = select(exists().where(HoldRecord.record_id == bindparam("record")))
-_BECAME: Final = (
+_UNDER_HOLD: Final = Prepared(select(HoldRecord.record_id).where(HoldRecord.record_id == bindparam("record")).limit(1))
+_BECAME: Final = Prepared(
     update(Submission).where(Submission.id == bindparam("b_submission")).values(record_id=bindparam("b_record"))
 )
-_LIES_AT: Final = (
+_LIES_AT: Final = Prepared(
     update(Component)
     .where(Component.submission_id == bindparam("b_submission"), Component.component_id == bindparam("b_component"))
     .values(aip_id=bindparam("b_aip"), entry_path=bindparam("b_path"), entry_offset=bindparam("b_offset"))
 )
+_ADD_RECORD: Final = Prepared(insert(Record).inline())
+_ADD_TERMS: Final = Prepared(insert(RecordTerm).inline())
+_ADD_ASSIGNMENT: Final = Prepared(insert(RetentionAssignment).inline())
+_ADD_AIP: Final = Prepared(insert(Aip).inline())
+_ADD_COPIES: Final = Prepared(insert(AipCopy).inline())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +85,7 @@ class VerifiedCopy:
 
 
 def write_stored_rows(
-    session: Session,
+    work: Work,
     submission_id: UUID,
     content: AipContent,
     built: BuiltAip,
@@ -91,18 +99,17 @@ def write_stored_rows(
     Raises:
         NotFound: no such submission.
     """
-    submission = lock_submission(session, submission_id)
+    submission = lock_submission(work, submission_id)
     if submission.state is not State.APPROVED:
         return
-    connection = session.connection()
     record = record_id(content.dossier.archiving_agency, content.dossier.dossier_code)
     aip = derived_id("aip", built.objid)
     assignment = retention.from_json(content.retention)
-    _accession(connection, record, content, submission, assignment, at=at)
-    connection.execute(insert(Aip), _aip_row(aip, record, submission_id, content, built, key))
-    connection.execute(insert(AipCopy), [_copy_row(aip, copy) for copy in verified])
-    _note_offsets(connection, submission_id, aip, built)
-    connection.execute(_BECAME, {"b_submission": submission_id, "b_record": record})
+    _accession(work, record, content, submission, assignment, at=at)
+    _ADD_AIP.run(work, _aip_row(aip, record, submission_id, content, built, key))
+    _ADD_COPIES.run_each(work, [_copy_row(aip, copy) for copy in verified])
+    _note_offsets(work, submission_id, aip, built)
+    _BECAME.run(work, {"b_submission": submission_id, "b_record": record})
     detail = {
         "record_id": str(record),
         "aip": built.objid,
@@ -111,12 +118,12 @@ def write_stored_rows(
         "size_bytes": built.size_bytes,
         "copies": [{"location": copy.location, "read_back_sha256": copy.digest.hex} for copy in verified],
     }
-    transition(session, submission, State.STORED, agent=_AGENT, at=at, detail=detail)
+    transition(work, submission, State.STORED, agent=_AGENT, at=at, detail=detail)
     agency = content.dossier.archiving_agency
     added = EventType.RECORD_ACCESSIONED if content.version == 1 else EventType.RECORD_VERSION_ADDED
-    record_event(session, added, record, agency, agent=_AGENT, at=at, detail=detail)
+    record_event(work, added, record, agency, agent=_AGENT, at=at, detail=detail)
     record_event(
-        session,
+        work,
         EventType.RECORD_RETENTION_ASSIGNED,
         record,
         agency,
@@ -132,13 +139,13 @@ def write_stored_rows(
         },
     )
     # Its earlier packages are kept as long; a hold is on all of them, and may have been placed before the first came.
-    if content.version > 1 or connection.scalar(_UNDER_HOLD, {"record": record}):
-        enqueue(session, JobKind.APPLY_LOCKS, record, at=at)
-    enqueue(session, JobKind.DISCARD_STAGING, submission_id, at=at)
+    if content.version > 1 or _UNDER_HOLD.first(work, {"record": record}):
+        enqueue(work, JobKind.APPLY_LOCKS, record, at=at)
+    enqueue(work, JobKind.DISCARD_STAGING, submission_id, at=at)
 
 
 def _accession(
-    connection: Connection,
+    work: Work,
     record: UUID,
     content: AipContent,
     submission: LockedSubmission,
@@ -147,16 +154,14 @@ def _accession(
     at: datetime,
 ) -> None:
     """Writes the record, its search terms and its retention; a further version changes what the newest one says of it."""
-    held = connection.execute(_HELD, {"record": record}).one_or_none()
+    held = _HELD.first(work, {"record": record})
     kind, due_on = assignment.kind.value, assignment.due_on
     described = record_columns(content.dossier, content.version)
     if held is None:
         counted = {"component_count": submission.component_count, "size_bytes": submission.size_bytes}
         fixed = {"id": record, "state": State.STORED, "stored_at": at}
         fixed |= coded_columns(content.dossier, content.archive_code)
-        connection.execute(
-            insert(Record), fixed | described | counted | {"retention_kind": kind, "retention_due_on": due_on}
-        )
+        _ADD_RECORD.run(work, fixed | described | counted | {"retention_kind": kind, "retention_due_on": due_on})
     else:
         changed: dict[str, Any] = {
             "component_count": held.component_count + submission.component_count,
@@ -164,11 +169,11 @@ def _accession(
         }
         if kept_for(kind, due_on) > kept_for(held.retention_kind, held.retention_due_on):
             changed |= {"retention_kind": kind, "retention_due_on": due_on}
-        connection.execute(_CHANGE, described | changed | {"b_record": record})
-    _index(connection, record, content.dossier, known=held is not None)
-    earlier = 0 if held is None else connection.execute(_ASSIGNED, {"record": record}).scalar_one()
-    connection.execute(
-        insert(RetentionAssignment),
+        Prepared(_CHANGE.values({**described, **changed})).run(work, {"b_record": record})
+    _index(work, record, content.dossier, known=held is not None)
+    earlier = 0 if held is None else _ASSIGNED.first(work, {"record": record}).count
+    _ADD_ASSIGNMENT.run(
+        work,
         {
             "record_id": record,
             "ordinal": earlier + 1,
@@ -180,12 +185,11 @@ def _accession(
     )
 
 
-def _index(connection: Connection, record: UUID, dossier: Dossier, *, known: bool) -> None:
-    present = set(connection.execute(_TERMS, {"record": record}).scalars()) if known else set()
+def _index(work: Work, record: UUID, dossier: Dossier, *, known: bool) -> None:
+    present = {row.term for row in _TERMS.rows(work, {"record": record})} if known else set()
     terms = index_terms(dossier.dossier_code, dossier.title, dossier.applicant.name)
     fresh = [{"term": term, "record_id": record} for term in terms if term not in present]
-    if fresh:
-        connection.execute(insert(RecordTerm), fresh)
+    _ADD_TERMS.run_each(work, fresh)
 
 
 def _aip_row(
@@ -207,6 +211,7 @@ def _aip_row(
 
 def _copy_row(aip: UUID, copy: VerifiedCopy) -> dict[str, Any]:
     return {
+        "id": new_id(),
         "aip_id": aip,
         "location": copy.location,
         "version_id": copy.version_id,
@@ -217,11 +222,11 @@ def _copy_row(aip: UUID, copy: VerifiedCopy) -> dict[str, Any]:
     }
 
 
-def _note_offsets(connection: Connection, submission_id: UUID, aip: UUID, built: BuiltAip) -> None:
+def _note_offsets(work: Work, submission_id: UUID, aip: UUID, built: BuiltAip) -> None:
     components = (entry for entry in built.entries if entry.component_id is not None)
     while some := list(islice(components, _ROWS_AT_ONCE)):
-        connection.execute(
-            _LIES_AT,
+        _LIES_AT.run_each(
+            work,
             [
                 {
                     "b_submission": submission_id,

@@ -116,8 +116,8 @@ def receive(service: Service, folder: Path) -> UUID:
     origin = Origin(principal=OPERATOR, source_system="bench", sent_at=None)
     opened = open_submission(service.database, service.staging, pushed, origin, at=clock.unique_now())
     for component in pushed.dossier.components:
-        with service.database.read_columns() as connection:
-            expected = expected_component(connection, service.staging, opened.submission_id, component.id, OPERATOR)
+        with service.database.read_prepared() as work:
+            expected = expected_component(work, service.staging, opened.submission_id, component.id, OPERATOR)
         upload = ComponentUpload(service.staging, expected, limit_bytes=service.settings.max_component_bytes)
         with (folder / component.path).open("rb") as source:
             while chunk := source.read(CHUNK_BYTES):

@@ -36,8 +36,8 @@ def _received(service: Service, folder: Path) -> UUID:
         service.database, service.staging, pushed, origin, at=clock.unique_now()
     ).submission_id
     for component in pushed.dossier.components:
-        with service.database.read_columns() as connection:
-            expected = expected_component(connection, service.staging, submission_id, component.id, operator(AGENT))
+        with service.database.read_prepared() as work:
+            expected = expected_component(work, service.staging, submission_id, component.id, operator(AGENT))
         upload = ComponentUpload(service.staging, expected, limit_bytes=CHUNK_BYTES)
         upload.write((folder / component.path).read_bytes())
         upload.finish(service.database)
