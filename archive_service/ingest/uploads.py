@@ -234,7 +234,8 @@ class ComponentUpload:
         Raises:
             DigestMismatch: more bytes than declared.
         """
-        self._crc32 = zlib.crc32(chunk, self._crc32)
+        if crc_is_noted(self._expected.size_bytes):
+            self._crc32 = zlib.crc32(chunk, self._crc32)
         try:
             self._writer.write(chunk)
         except DigestMismatch as exc:

@@ -4,6 +4,7 @@ Processes are spawned, not forked: a fork would share database connections and l
 stops when its parent is gone, even killed; what it was doing is taken over when its lease ends.
 """
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -156,7 +157,9 @@ def _work(
     threading.Thread(target=_stop_with_parent, args=(stop,), name="parent-watch", daemon=True).start()
     database = Database(settings.resolved_database_url)
     try:
-        run_worker(database, settings, load_registry(), stop)
+        registry = load_registry()
+        gc.freeze()  # what is loaded now stays: no collection need go through it again
+        run_worker(database, settings, registry, stop)
     finally:
         database.close()
 

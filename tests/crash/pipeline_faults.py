@@ -16,7 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -27,13 +27,13 @@ from uuid import UUID
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import update
-from sqlalchemy.orm import Session, configure_mappers
+from sqlalchemy.orm import configure_mappers
 
 from archive_service import clock
 from archive_service.application import create_app
 from archive_service.audit import software
 from archive_service.copies import register
-from archive_service.db import Database
+from archive_service.db import Database, Work
 from archive_service.identity.permissions import operator
 from archive_service.ingest.checkers import InlineCheckers
 from archive_service.ingest.policies import load_policies
@@ -85,15 +85,17 @@ def _around(reached: Callable[[str], None], label: str, function: Callable[..., 
 def _set_boundaries(reached: Callable[[str], None]) -> None:
     """Puts boundaries around every durable step, for the rest of this process's life."""
     patch = pytest.MonkeyPatch()
-    begin = Database.write
 
-    @contextmanager
-    def write(self: Database) -> Iterator[Session]:
-        reached("before transaction")
-        with begin(self) as session:
-            yield session
-            reached("before commit")
-        reached("after commit")
+    def around_transaction(begin: Callable[[Database], AbstractContextManager[Work]]) -> Callable[..., Any]:
+        @contextmanager
+        def write(self: Database) -> Iterator[Work]:
+            reached("before transaction")
+            with begin(self) as work:
+                yield work
+                reached("before commit")
+            reached("after commit")
+
+        return write
 
     def discard(folder: Path) -> None:
         reached("before discard")
@@ -105,7 +107,8 @@ def _set_boundaries(reached: Callable[[str], None]) -> None:
         reached("after discard")
 
     remove_flat_folder = durable.remove_flat_folder
-    patch.setattr(Database, "write", write)
+    patch.setattr(Database, "write", around_transaction(Database.write))
+    patch.setattr(Database, "write_prepared", around_transaction(Database.write_prepared))
     patch.setattr(durable, "remove_flat_folder", discard)
     patch.setattr(DurableFile, "commit", _around(reached, "file", DurableFile.commit))
     patch.setattr(DurableFile, "_publish", _around(reached, "publish", DurableFile._publish))
