@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from archive_service import clock
 from archive_service.api.errors import PROBLEM_TYPE
 from archive_service.api.streams import MAX_WHOLE_BODY_BYTES
+from archive_service.db import Driver
 from archive_service.followup import enqueue
 from archive_service.ids import new_id
 from archive_service.ingest.trust_anchors import NO_ANCHORS_NOTICE
@@ -42,7 +43,9 @@ def _commits_fail(archive: Archive) -> Iterator[None]:
 
     event.listen(archive.service.database.engine, "commit", fail)
     try:
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Driver, "commit", fail)  # transactions of prepared statements
+            yield
     finally:
         event.remove(archive.service.database.engine, "commit", fail)
 
