@@ -234,9 +234,8 @@ def _with_version(row: _Values, aip: StoredAip, stored_at: datetime) -> _Values:
     if "stored_at" not in row:
         return row | {**aip.coded, **aip.described, **counts, **retention, "stored_at": stored_at, _FIRST: aip.version}
     changed: _Values = {name: row[name] + count for name, count in counts.items()}
-    changed["stored_at"] = min(row["stored_at"], stored_at)
-    if aip.version < row[_FIRST]:
-        changed |= {**aip.coded, _FIRST: aip.version}
+    if aip.version < row[_FIRST]:  # not by the time: the clock may have gone back between versions
+        changed |= {**aip.coded, "stored_at": stored_at, _FIRST: aip.version}
     if aip.version > row["current_version"]:
         changed |= aip.described
     if kept_for(aip.retention_kind, aip.retention_due_on) > kept_for(row["retention_kind"], row["retention_due_on"]):

@@ -45,6 +45,8 @@ SCENARIOS: Final = {
 }
 """Files and bytes of each."""
 USUAL: Final = ("many", "huge")
+_NOISE_BYTES: Final = 4096
+"""Noise that repeats so soon that a compressing file system has room for the largest."""
 
 
 def peak_mib() -> int:
@@ -169,7 +171,7 @@ def _content(number: int, files: int, size: int) -> Iterator[bytes]:
     if files > 1:
         yield tiny_pdf(f"{number}", filler=os.urandom(max(1, size - 800)))
         return
-    block = bytes(8) + os.urandom(CHUNK_BYTES)
+    block = bytes(8) + os.urandom(_NOISE_BYTES) * (CHUNK_BYTES // _NOISE_BYTES)
     for start in range(0, size, CHUNK_BYTES):
         yield block[: min(CHUNK_BYTES, size - start)]
 
