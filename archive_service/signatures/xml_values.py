@@ -78,9 +78,22 @@ def _checker(method: SignatureMethod, key: object) -> Callable[[bytes, bytes], N
 
 
 def _der_signature(value: bytes, key: ec.EllipticCurvePublicKey) -> bytes:
-    """Returns the DER form of an XMLDSig ECDSA value, which is r and s side by side (RFC 4050); some makers write DER themselves."""
+    """Returns the DER form of an XMLDSig ECDSA value, which is r and s side by side, each of the key's size (RFC 4050).
+
+    Some makers write DER themselves; older Java leaves out leading zeros, of both halves alike.
+    """
     size = (key.key_size + 7) // 8
-    if len(value) != 2 * size:
-        utils.decode_dss_signature(value)
+    if len(value) != 2 * size and _is_der(value):
         return value
-    return utils.encode_dss_signature(int.from_bytes(value[:size]), int.from_bytes(value[size:]))
+    if len(value) % 2 or len(value) > 2 * size:
+        raise InvalidSignature
+    half = len(value) // 2
+    return utils.encode_dss_signature(int.from_bytes(value[:half]), int.from_bytes(value[half:]))
+
+
+def _is_der(value: bytes) -> bool:
+    try:
+        utils.decode_dss_signature(value)
+    except ValueError:
+        return False
+    return True

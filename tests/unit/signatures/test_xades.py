@@ -22,6 +22,7 @@ from signxml.xades import XAdESSigner
 
 from archive_service.signatures import Indication, TrustStore
 from archive_service.signatures.report import SignatureKind, SignatureLevel, SigningTimeSource, SubIndication
+from archive_service.signatures.xml_values import signature_valid
 from archive_service.signatures.xmldsig import DS, NS, canonical
 from tests.unit.signatures.checking import check
 from tests.unit.signatures.pki_fixtures import SIGNED_AT, Party, World, stamp
@@ -320,6 +321,19 @@ def test_default_namespaces_inside_each_other(tmp_path: Path, world: World, cano
 def test_elliptic_value_in_der(tmp_path: Path, world: World) -> None:
     [report] = check(tmp_path, handmade(world.plain, der=True), world, mime=XML).reports
     assert report.indication is Indication.TOTAL_PASSED, report.as_text("en")
+
+
+def test_elliptic_value_without_leading_zeros(world: World) -> None:
+    """As older Java writes it: both halves a byte short, which every fourth value of a 521-bit key allows."""
+    party = world.make("P-521", world.issuing, key=ec.derive_private_key(7, ec.SECP521R1()))
+    short = 1 << 520
+    values = (utils.decode_dss_signature(party.key.sign(b"x", ec.ECDSA(hashes.SHA512()))) for _ in range(200))
+    r, s = next((r, s) for r, s in values if max(r, s) < short)
+    value, method = r.to_bytes(65) + s.to_bytes(65), "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha512"
+    assert signature_valid(method, value, b"x", party.asn1)
+    assert not signature_valid(method, value, b"y", party.asn1)
+    assert not signature_valid(method, value[1:], b"x", party.asn1)
+    assert not signature_valid(method, bytes(134), b"x", party.asn1)
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
