@@ -141,15 +141,31 @@ def view_signer(
             claimed_time=_claimed(signer_info),
         )
     integrity, sub = _integrity(intact=intact, valid=valid)
+    reasons = (Reason(code=str(sub)),) if sub else ()
+    if sub is None and (misplaced := _misplaced(signer_info)):
+        sub = SubIndication.SIG_CONSTRAINTS_FAILURE
+        reasons = (Reason(code="ATTRIBUTE_MISPLACED", params={"name": misplaced}),)
     return SignerView(
         signed_data=signed_data,
         signer_info=signer_info,
         certificate=certificate,
         integrity=integrity,
         sub_indication=sub,
-        reasons=(Reason(code=str(sub)),) if sub else (),
+        reasons=reasons,
         claimed_time=_claimed(signer_info),
     )
+
+
+def _misplaced(signer_info: cms.SignerInfo) -> str:
+    """Returns the name of an attribute that must be signed and is not, or stands twice (RFC 5652 clause 11); empty for none."""
+    for attribute in signer_info["unsigned_attrs"] or ():
+        if attribute["type"].native in _SIGNED_ONCE:
+            return str(attribute["type"].native)
+    named = [attribute["type"].native for attribute in signer_info["signed_attrs"] or ()]
+    return next((str(name) for name in named if name in _SIGNED_ONCE and named.count(name) > 1), "")
+
+
+_SIGNED_ONCE: Final = frozenset({"content_type", "message_digest", "signing_time"})
 
 
 def _valid_in_der(signer_info: cms.SignerInfo, certificate: x509.Certificate) -> bool:

@@ -262,3 +262,17 @@ def test_what_follows_the_signature(tmp_path: Path, world: World, tail: bytes, e
     made = built(world.plain, attributes(good_digest()), ecdsa(world.plain)) + tail
     report = judged(tmp_path, world, made)
     assert report.indication == expected, report.as_text("en")
+
+
+@pytest.mark.parametrize("case", ["unsigned", "twice"])
+def test_signing_time_out_of_place(tmp_path: Path, world: World, case: str) -> None:
+    """A time that nobody signed is shown by some readers as the time of signing."""
+    signed = attributes(good_digest())
+    made = built(world.plain, [*signed, signed[2]] if case == "twice" else signed, ecdsa(world.plain))
+    if case == "unsigned":
+        info = cms.ContentInfo.load(made)
+        info["content"]["signer_infos"][0]["unsigned_attrs"] = cms.CMSAttributes([signed[2]])
+        made = info.dump(force=True)
+    report = judged(tmp_path, world, made)
+    assert report.indication is Indication.INDETERMINATE
+    assert "ATTRIBUTE_MISPLACED" in {reason.code for reason in report.reasons}
