@@ -36,6 +36,8 @@ MAX_TRANSFORMS: Final = 8
 MAX_DEPTH: Final = 200
 """Nesting depth; canonicalisation recurses."""
 
+DEFAULT_PREFIX: Final = "#default"
+"""Stands for the default namespace in the prefix list of exclusive canonicalisation (clause 3)."""
 MAX_CANDIDATES: Final = 10
 """Certificates of one signature whose key is tried."""
 
@@ -482,6 +484,8 @@ def canonical(node: Element, method: Element | None, *, document: bool = False, 
         listed = method.find("{http://www.w3.org/2001/10/xml-exc-c14n#}InclusiveNamespaces")
         prefixes = (listed.get("PrefixList") or "").split() if listed is not None else None
     exclusive = "exc-c14n" in algorithm.value
+    if exclusive and prefixes and DEFAULT_PREFIX in prefixes:
+        _make_default_prefix_known()
     borrowed = {} if exclusive or document else _inherited(node, later="xml-c14n11" in algorithm.value)
     apex = node.getroottree() if document else _standing_alone(node, borrowed)
     return bytes(
@@ -493,6 +497,22 @@ def canonical(node: Element, method: Element | None, *, document: bool = False, 
             inclusive_ns_prefixes=prefixes if exclusive else None,
         )
     )
+
+
+def _make_default_prefix_known() -> None:
+    """Makes `#default` in a prefix list work.
+
+    lxml passes on only prefixes that stand in its dictionary of names, where this one, which is no name, gets only through the
+    HTML parser; what it then does is tried out, so that another version of lxml cannot change octets unnoticed.
+
+    Raises:
+        XmlSignatureUnreadableError: it does not work.
+    """
+    etree.fromstring(f"<p {DEFAULT_PREFIX}='1'>x</p>", etree.HTMLParser(no_network=True))
+    probe = etree.fromstring('<p:a xmlns="u:b" xmlns:p="u:p"/>')
+    octets = etree.tostring(probe, method="c14n", exclusive=True, inclusive_ns_prefixes=[DEFAULT_PREFIX])
+    if octets != b'<p:a xmlns="u:b" xmlns:p="u:p"></p:a>':
+        raise XmlSignatureUnreadableError(f"the prefix {DEFAULT_PREFIX} is not supported")
 
 
 def _standing_alone(node: Element, borrowed: dict[str, str]) -> etree._ElementTree:

@@ -318,6 +318,24 @@ def test_default_namespaces_inside_each_other(tmp_path: Path, world: World, cano
         assert report.indication is Indication.TOTAL_PASSED, report.as_text("en")
 
 
+@pytest.mark.parametrize(
+    ("prefixes", "start"),
+    [
+        (None, '<p:m xmlns:p="urn:p">'),
+        ("p", '<p:m xmlns:p="urn:p">'),
+        ("#default", '<p:m xmlns="urn:tthc" xmlns:p="urn:p">'),
+        ("k #default", '<p:m xmlns="urn:tthc" xmlns:k="urn:k" xmlns:p="urn:p">'),
+        ("k none", '<p:m xmlns:k="urn:k" xmlns:p="urn:p">'),
+    ],
+)
+def test_prefix_list_of_exclusive_canonicalisation(prefixes: str | None, start: str) -> None:
+    root = etree.fromstring('<HoSo xmlns="urn:tthc" xmlns:k="urn:k" xmlns:p="urn:p"><p:m><p:n/></p:m></HoSo>')
+    method = etree.Element("Transform", Algorithm=EXCLUSIVE)
+    if prefixes is not None:
+        etree.SubElement(method, f"{{{EXCLUSIVE}}}InclusiveNamespaces", PrefixList=prefixes)
+    assert canonical(root[0], method) == f"{start}<p:n></p:n></p:m>".encode()
+
+
 def test_elliptic_value_in_der(tmp_path: Path, world: World) -> None:
     [report] = check(tmp_path, handmade(world.plain, der=True), world, mime=XML).reports
     assert report.indication is Indication.TOTAL_PASSED, report.as_text("en")
