@@ -26,9 +26,6 @@ class Limits:
     """Address space for a small file."""
     memory_per_byte: int = 16
     """Address space that each byte of the file adds: a tree of XML is ten times its text, a scan's pixels as much its JPEG."""
-    in_process_bytes: int = 8 * MIB
-    """Larger files go to a worker process when the caller gave a pool: below this every parser used here stays
-    small."""
     pdf_bytes: int = 1024 * MIB
     """Larger PDFs are identified but not opened."""
     pdf_objects: int = 300_000

@@ -252,11 +252,19 @@ def _dictionaries(obj: Any, depth: int) -> Iterator[Any]:  # pikepdf.Object in i
             yield from _dictionaries(value, depth + 1)
 
 
+def name_text(value: Any) -> str:  # a pikepdf name or string, or text
+    """Returns a name or string as text; what is no UTF-8 is taken as Latin-1. Names hold any bytes, those of many East Asian fonts do."""
+    try:
+        return str(value)
+    except UnicodeDecodeError:
+        return bytes(value).decode("latin-1")
+
+
 def _script(part: Any) -> Iterator[str]:  # a pikepdf dictionary
     action = part.get("/S")
-    if isinstance(action, pikepdf.Name) and str(action) in _SCRIPT_ACTIONS:
-        if str(action) != "/Rendition" or "/JS" in part:
-            yield str(action)[1:]
+    if isinstance(action, pikepdf.Name) and name_text(action) in _SCRIPT_ACTIONS:
+        if name_text(action) != "/Rendition" or "/JS" in part:
+            yield name_text(action)[1:]
     elif "/JS" in part:
         yield "JS"
     if "/XFA" in part:
@@ -266,21 +274,21 @@ def _script(part: Any) -> Iterator[str]:  # a pikepdf dictionary
 def _embedded(part: Any) -> Iterator[str]:
     if "/EF" in part:
         label = part.get("/UF", part.get("/F", "?"))
-        yield str(label)
+        yield name_text(label)
     elif part.get("/Subtype") in {"/RichMedia", "/3D", "/Movie"} and "/Rect" in part:
-        yield str(part["/Subtype"])[1:]
+        yield name_text(part["/Subtype"])[1:]
 
 
 def _font(part: Any) -> Iterator[tuple[str, bool]]:
     """Yields a font's name and whether its program is in the file; composite fonts are told by their descendants."""
     if part.get("/Type") != "/Font" and "/FontDescriptor" not in part:
         return
-    subtype = str(part.get("/Subtype", ""))
+    subtype = name_text(part.get("/Subtype", ""))
     if subtype in {"/Type0", "/Type3"}:
         return
     descriptor = part.get("/FontDescriptor")
     embedded = isinstance(descriptor, pikepdf.Dictionary) and any(name in descriptor for name in _FONT_FILES)
-    yield shorten(str(part.get("/BaseFont", "/?"))[1:], 80), embedded
+    yield shorten(name_text(part.get("/BaseFont", "/?"))[1:], 80), embedded
 
 
 def _tell_survey(notes: Notes, scripts: list[str], embedded: list[str], fonts: dict[str, bool]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pikepdf
 
+from archive_service.formats.pdf import name_text
 from archive_service.formats.pdfa_xmp import Problem
 
 _ICC_HEADER: Final = 128
@@ -89,8 +90,8 @@ def colorant_problems(space: Any) -> Iterator[Problem]:
     named = process.get("/Components") if isinstance(process, pikepdf.Dictionary) else None
     listed = attributes.get("/Colorants")
     known = set(listed.keys()) if isinstance(listed, pikepdf.Dictionary) else set()
-    known |= {str(name) for name in named} if isinstance(named, pikepdf.Array) else set()
-    if {str(name) for name in space[1]} - known - _PROCESS:
+    known |= {name_text(name) for name in named} if isinstance(named, pikepdf.Array) else set()
+    if {name_text(name) for name in space[1]} - known - _PROCESS:
         yield "6.2.4.4", "a spot colour of DeviceN that is not described (Colorants)"
 
 
@@ -103,7 +104,7 @@ class Separations:
     def problems(self, space: Any) -> Iterator[Problem]:
         """Yields a separation that differs from an earlier one of its name."""
         same = tuple(_identity(part) for part in list(space)[2:4])
-        if self._met.setdefault(str(space[1]), same) != same:
+        if self._met.setdefault(name_text(space[1]), same) != same:
             yield "6.2.4.4", "two separations of one name that differ"
 
 

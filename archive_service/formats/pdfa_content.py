@@ -10,6 +10,7 @@ from typing import Any, Final
 import pikepdf
 
 from archive_service.formats.limits import Limits
+from archive_service.formats.pdf import name_text
 from archive_service.formats.pdfa_colour import (
     Separations,
     colorant_problems,
@@ -61,6 +62,8 @@ class ContentWalk:
         self.codes: dict[int, set[int]] = {}
         """Character codes shown with each font; of composite fonts with an Identity CMap and of simple fonts only."""
         self._separations = Separations()
+        self._borrows = False
+        """Whether what is read now has no resources of its own and takes those of the page."""
         self._transparent = False
         self._see_through: set[tuple[object, object]] = set()
         """Streams that paint something transparent."""
@@ -85,6 +88,18 @@ class ContentWalk:
             self._space(blending, page.obj.get("/Resources", pikepdf.Dictionary()), 0)
         elif self._transparent and self.output is None:
             self.add_later("6.2.10", "transparency on a page without a blending colour space")
+
+    def _find(self, resources: Any, category: str, name: Any) -> Any:
+        found = resource(resources, category, name)
+        if found is not None and self._borrows:
+            self.add_later("6.2.2", "a form or pattern that takes resources from the page")
+        return found
+
+    def _enter(self, stream: Any, resources: Any, depth: int) -> None:
+        """Reads a form or pattern inside what is read now."""
+        before, self._borrows = self._borrows, "/Resources" not in stream
+        self._stream(stream, stream.get("/Resources", resources), depth + 1)
+        self._borrows = before
 
     def _walk_page(self, page: pikepdf.Page) -> None:
         resources = page.obj.get("/Resources", pikepdf.Dictionary())
@@ -127,7 +142,7 @@ class ContentWalk:
             elif operator == "Tr":
                 mode = int(operands[0])
             elif operator == "Tf":
-                font = resource(resources, "/Font", operands[0])
+                font = self._find(resources, "/Font", operands[0])
             elif operator in _SHOWING:
                 self._show(font, mode, operands, resources, depth)
             else:
@@ -157,13 +172,13 @@ class ContentWalk:
 
     def _paint(self, operator: str, operand: Any, resources: Any, depth: int) -> None:
         if operator == "sh":
-            shading = resource(resources, "/Shading", operand)
+            shading = self._find(resources, "/Shading", operand)
             if shading is not None:
                 self._space(shading.get("/ColorSpace"), resources, 0)
         elif operator == "gs":
-            self._state(resource(resources, "/ExtGState", operand))
+            self._state(self._find(resources, "/ExtGState", operand))
         elif operator == "Do":
-            self._draw(resource(resources, "/XObject", operand), resources, depth)
+            self._draw(self._find(resources, "/XObject", operand), resources, depth)
         else:
             self._inline(operand, resources)
 
@@ -181,10 +196,10 @@ class ContentWalk:
         if space is None or depth > _MAX_NESTING:
             return
         if isinstance(space, pikepdf.Name):
-            if str(space) in _DEVICE:
-                self._device(_DEVICE[str(space)], resources)
+            if (device := _DEVICE.get(name_text(space))) is not None:
+                self._device(device, resources)
                 return
-            named = resources.get("/ColorSpace", pikepdf.Dictionary()).get(str(space))
+            named = resources.get("/ColorSpace", pikepdf.Dictionary()).get(space)
             if named is not None and named != space:
                 self._space(named, resources, depth + 1)
             return
@@ -211,9 +226,9 @@ class ContentWalk:
     def _pattern(self, operands: list[Any], resources: Any, depth: int) -> None:
         if not operands or not isinstance(operands[-1], pikepdf.Name):
             return
-        pattern = resource(resources, "/Pattern", operands[-1])
+        pattern = self._find(resources, "/Pattern", operands[-1])
         if isinstance(pattern, pikepdf.Stream):
-            self._stream(pattern, pattern.get("/Resources", resources), depth + 1)
+            self._enter(pattern, resources, depth)
         elif isinstance(pattern, pikepdf.Dictionary) and "/Shading" in pattern:
             self._space(pattern["/Shading"].get("/ColorSpace"), resources, 0)
             self._state(pattern.get("/ExtGState"))
@@ -320,7 +335,7 @@ class ContentWalk:
                 self.add("6.4", "a transparency group")
             else:
                 self._space(group.get("/CS"), form.get("/Resources", resources), 0)
-        self._stream(form, form.get("/Resources", resources), depth + 1)
+        self._enter(form, resources, depth)
 
     def _show(self, font: Any, mode: int, operands: list[Any], resources: Any, depth: int) -> None:
         if not isinstance(font, pikepdf.Dictionary):

@@ -19,6 +19,14 @@ _LATER_HEADER: Final = re.compile(rb"%PDF-1\.[0-7](\r\n|\r|\n)")
 _COMMENT: Final = re.compile(rb"%[\x80-\xff]{4}")
 _XREF: Final = re.compile(rb"xref(?:\r\n|\r|\n)\d+ \d+ ?(?:\r\n|\r|\n)")
 _ENDOBJ: Final = re.compile(rb"[^\r\n]endobj\b")
+_STREAM: Final = re.compile(rb">>(?:[\0\t\n\f\r ]|%[^\r\n]*[\r\n])*stream")
+_LENGTH: Final = re.compile(rb"/Length\s+(\d{1,12})(?:\s+(\d{1,5})\s+R\b)?")
+_OBJECT: Final = re.compile(rb"(\d{1,8})\s+(\d{1,5})\s+obj\Z")
+_ENDSTREAM: Final = re.compile(rb"(\r\n|\r|\n|)endstream")
+_DICTIONARY_BYTES: Final = 8 * 1024
+"""How far before its end a stream's dictionary is looked for."""
+_MAX_STREAMS: Final = 100_000
+_END_OF_FILE: Final = b"%%EOF"
 _TABLE_BYTES: Final = 20 * 200_000
 _LEXED_BYTES: Final = 64 * 1024 * 1024
 """Larger files are not searched for object syntax."""
@@ -44,7 +52,10 @@ def file_problems(pdf: pikepdf.Pdf, path: Path, part: int) -> Iterator[Problem]:
         yield from _header(view, part)
         yield from _cross_references(view, part)
         if view.size <= _LEXED_BYTES:
-            yield from _syntax(view.part(0, view.size))
+            content = view.part(0, view.size)
+            yield from _syntax(content)
+            yield from _stream_keywords(content, pdf)
+        yield from _after_end(view)
     if "/ID" not in pdf.trailer:
         yield "6.1.3", "the trailer has no ID"
     if "/Encrypt" in pdf.trailer:
@@ -99,6 +110,55 @@ def _syntax(content: bytes) -> Iterator[Problem]:
     yield from hex_problems(text)
 
 
+def _after_end(view: FileView) -> Iterator[Problem]:
+    end = view.rfind(_END_OF_FILE)
+    rest = view.part(end + len(_END_OF_FILE), end + len(_END_OF_FILE) + 3) if end >= 0 else b""
+    if rest not in {b"", b"\r", b"\n", b"\r\n"}:
+        yield "6.1.3", "data after the end-of-file marker"
+
+
+def _stream_keywords(content: bytes, pdf: pikepdf.Pdf) -> Iterator[Problem]:
+    """Yields streams whose keywords are not on lines of their own, or whose length is not that of their bytes (6.1.7)."""
+    at = 0
+    for _ in range(_MAX_STREAMS):
+        found = _STREAM.search(content, at)
+        if found is None:
+            return
+        start = found.end()
+        line_end = 2 if content.startswith(b"\r\n", start) else int(content.startswith((b"\n", b"\r"), start))
+        if not line_end or (content.startswith(b"\r", start) and line_end == 1):
+            yield "6.1.7", "the stream keyword is not followed by an end of line"
+        length = _told_length(content, found.start(), pdf)
+        end = _ENDSTREAM.match(content, start + line_end + length) if length is not None else None
+        if end is None:
+            place = content.find(b"endstream", start)
+            if place < 0:
+                return
+            if length is not None:
+                yield "6.1.7", "a stream whose Length is not that of its bytes"
+            at = place + len(b"endstream")
+            continue
+        if not end[1] and content[end.start() - 1 : end.start()] not in {b"\r", b"\n"}:
+            yield "6.1.7", "the endstream keyword is not at the start of a line"
+        at = end.end()
+
+
+def _told_length(content: bytes, stop: int, pdf: pikepdf.Pdf) -> int | None:
+    """Returns the Length of the dictionary that ends at `stop`; None when it cannot be told, or no cross-reference leads to the stream."""
+    first = content.rfind(b"obj", max(0, stop - _DICTIONARY_BYTES), stop)
+    owner = _OBJECT.search(content, max(0, first - 24), first + 3) if first >= 0 else None
+    told = _LENGTH.findall(content, first, stop + 2) if owner else []
+    if owner is None or len(told) != 1:
+        return None
+    if not isinstance(pdf.get_object((int(owner[1]), int(owner[2]))), pikepdf.Stream):
+        return None
+    number, generation = told[0]
+    if not generation:
+        return int(number)
+    value: Any = pdf.get_object((int(number), int(generation)))  # a number comes as Python's
+    return value if isinstance(value, int) else None
+
+
 def _without_streams(content: bytes) -> bytes:
     """Returns a file without what stands between `stream` and `endstream`, whose bytes would read like syntax."""
     kept: list[bytes] = []
@@ -145,14 +205,14 @@ def _number_problems(value: float | Decimal, part: int) -> Iterator[Problem]:
         yield "6.1.12", "a real number out of range"
 
 
-def _name_problems(name: str) -> Iterator[Problem]:
-    if len(name.encode("utf-8", "surrogateescape")) - 1 > MAX_NAME:
+def _name_problems(name: bytes) -> Iterator[Problem]:
+    if len(name) - 1 > MAX_NAME:
         yield "6.1.12", "a name longer than 127 bytes"
 
 
 def _object_problems(value: pikepdf.Object, part: int, depth: int) -> Iterator[Problem]:
     if isinstance(value, pikepdf.Name):
-        yield from _name_problems(str(value))
+        yield from _name_problems(bytes(value))
     elif isinstance(value, pikepdf.String):
         most = MAX_STRING if part == 1 else MAX_LATER_STRING
         if len(bytes(value)) > most:
@@ -166,7 +226,7 @@ def _object_problems(value: pikepdf.Object, part: int, depth: int) -> Iterator[P
         if part == 1 and len(entries) > MAX_DICTIONARY:
             yield "6.1.12", "a dictionary of more than 4095 entries"
         for key in entries:
-            yield from _name_problems(key)
+            yield from _name_problems(key.encode("utf-8", "surrogateescape"))
         yield from _direct_problems(list(entries.values()), part, depth)
 
 

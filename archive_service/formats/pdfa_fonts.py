@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pikepdf
 
+from archive_service.formats.pdf import name_text
 from archive_service.formats.pdfa_xmp import Problem
 
 _SIMPLE: Final = frozenset({"/Type1", "/MMType1", "/TrueType", "/Type3"})
@@ -80,11 +81,22 @@ def _dictionary(font: Any, kind: str) -> Iterator[Problem]:
         yield "6.2.11.2", "a font of unknown kind"
     if kind != "/Type3" and not isinstance(font.get("/BaseFont"), pikepdf.Name):
         yield "6.2.11.2", "a font without BaseFont"
-    if kind in _SIMPLE and not (kind == "/Type1" and str(font.get("/BaseFont")) in _STANDARD):
+    elif kind != "/Type3" and not is_utf8(font["/BaseFont"]):
+        yield "6.1.8", "a font whose name is not UTF-8"
+    if kind in _SIMPLE and not (kind == "/Type1" and name_text(font.get("/BaseFont")) in _STANDARD):
         yield from _widths(font)
     program = _descriptor(font).get("/FontFile3")
     if isinstance(program, pikepdf.Stream) and str(program.get("/Subtype")) not in _PROGRAMS:
         yield "6.2.11.2", "a font program whose kind is not told"
+
+
+def is_utf8(name: Any) -> bool:
+    """Whether the bytes of a name are UTF-8, as those of fonts and colourants must be (6.1.8)."""
+    try:
+        bytes(name).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _widths(font: Any) -> Iterator[Problem]:
@@ -190,7 +202,7 @@ def _differences(differences: Any) -> Iterator[tuple[int, str]]:
     code = 0
     for item in differences if isinstance(differences, pikepdf.Array) else []:
         if isinstance(item, pikepdf.Name):
-            yield code, str(item)
+            yield code, name_text(item)
             code += 1
         else:
             code = int(item)

@@ -29,6 +29,8 @@ _MEDIA_TYPE: Final = re.compile(r"[-\w+.]+/[-\w+.]+")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*")
 _EMBEDDED_BYTES: Final = 64 * 1024 * 1024
 """Larger embedded files are not opened to see whether they claim to be PDF/A."""
+_MAX_SPECIFICATIONS: Final = 50
+"""Embedded files looked at."""
 _MAX_GROUPS: Final = 100_000
 
 CLAUSES: Final[Mapping[str, str]] = {
@@ -56,7 +58,7 @@ def later_problems(pdf: pikepdf.Pdf, part: int) -> Iterator[Problem]:
             if "/EF" in obj:
                 specifications.append(obj)
             associated.update(_associated(obj.get("/AF")))
-    for specification in specifications:
+    for specification in specifications[:_MAX_SPECIFICATIONS]:
         yield from _embedded(specification, part, associated)
     yield from _catalogue(pdf.Root)
     yield from _permissions(pdf.Root.get("/Perms"))

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pikepdf
 from pikepdf import ObjectType
 
+from archive_service.formats.pdf import name_text
 from archive_service.formats.pdfa_file import value_problems
 from archive_service.formats.pdfa_xmp import Problem
 
@@ -98,9 +99,8 @@ def _document(pdf: pikepdf.Pdf, part: int) -> Iterator[Problem]:
 
 def _stream(obj: Any) -> Iterator[Problem]:
     filters = obj.get("/Filter")
-    if filters is not None and "/LZW" in (
-        str(filters) if isinstance(filters, pikepdf.Name) else filters.unparse().decode()
-    ):
+    names = list(filters) if isinstance(filters, pikepdf.Array) else [filters]
+    if any("/LZW" in name_text(name) for name in names if isinstance(name, pikepdf.Name)):
         yield "6.1.10", "LZW compression"
     if any(key in obj for key in ("/F", "/FFilter", "/FDecodeParms")) and obj.get("/Type") != "/XRef":
         yield "6.1.7", "a stream kept in another file"
@@ -140,7 +140,7 @@ def font_problems(font: Any, part: int) -> Iterator[Problem]:
         if not _embedded(descriptor):
             yield "6.3.4", "a font that is not embedded"
             return
-        name = str(font.get("/BaseFont", ""))
+        name = name_text(font.get("/BaseFont", ""))
         if part == 1 and kind in {"/Type1", "/MMType1"} and _SUBSET.match(name) and not _listed(descriptor):
             yield "6.3.5", "a Type 1 subset whose CharSet is missing or incomplete"
         if kind == "/TrueType":
@@ -187,7 +187,7 @@ def _composite(font: Any, part: int) -> Iterator[Problem]:
         yield from _compatible(encoding.get("/CIDSystemInfo"), descendant.get("/CIDSystemInfo"))
     elif str(encoding) not in _PREDEFINED_CMAPS and part == 1:
         yield "6.3.3.3", "a CMap that is not embedded"
-    if part == 1 and _SUBSET.match(str(descendant.get("/BaseFont", ""))):
+    if part == 1 and _SUBSET.match(name_text(descendant.get("/BaseFont", ""))):
         cid_set = descriptor.get("/CIDSet")
         if not isinstance(cid_set, pikepdf.Stream) or not any(cid_set.read_bytes()):
             yield "6.3.5", "a CIDFont subset whose CIDSet is missing or empty"

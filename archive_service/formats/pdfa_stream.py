@@ -46,7 +46,7 @@ def lexed_contents(entry: Any) -> Iterator[bytes]:
 def resource(resources: Any, category: str, name: Any) -> Any:
     """Returns a named resource; None when there is none of that name."""
     group = resources.get(category)
-    return group.get(str(name)) if isinstance(group, pikepdf.Dictionary) else None
+    return group.get(name) if isinstance(group, pikepdf.Dictionary) else None
 
 
 def appearances(entry: Any) -> Iterator[Any]:

@@ -11,7 +11,7 @@ from typing import Final
 import pikepdf
 from lxml import etree
 
-from archive_service.formats.pdf import PDFA_NAMESPACE, xmp_packet, xmp_tree
+from archive_service.formats.pdf import PDFA_NAMESPACE, name_text, xmp_packet, xmp_tree
 from archive_service.formats.pdfa_extensions import extension_problems, predefined
 from archive_service.formats.xmp_schemas import PREDEFINED, SIMPLE
 
@@ -234,7 +234,7 @@ def _info_problems(pdf: pikepdf.Pdf, properties: Properties) -> Iterator[Problem
         if not isinstance(value, pikepdf.String):
             yield "6.7.3", f"{key} is not a string"
             continue
-        if not _same(key, str(value).rstrip("\0"), properties.get(where)):
+        if not _same(key, name_text(value).rstrip("\0"), properties.get(where)):
             yield "6.7.3", f"{key} differs from the metadata"
 
 

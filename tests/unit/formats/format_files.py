@@ -98,6 +98,16 @@ def with_missing_object(document: pikepdf.Pdf) -> None:
     document.Root.XXExtra = document.make_indirect(Dictionary(A=1))
 
 
+def with_font(document: pikepdf.Pdf) -> None:
+    named = Dictionary(Type=Name.Font, Subtype=Name.TrueType, BaseFont=Name.AAAAAA)
+    document.pages[0].obj.Resources = Dictionary(Font=Dictionary(F=document.make_indirect(named)))
+
+
+def east_asian_font_pdf() -> bytes:
+    """A font named in GBK, as Word on a Chinese Windows writes it: names are bytes, not UTF-8."""
+    return pdf(with_font).replace(b"/AAAAAA", b"/#CB#CE")
+
+
 def encrypted_pdf(user: str) -> bytes:
     return pdf(encryption=pikepdf.Encryption(owner="chu", user=user, R=6))
 

@@ -176,6 +176,7 @@ def test_every_code_of_the_catalogue_is_provoked_by_some_test():
         ("anh.png", files.image("PNG") + b"@" * 40, ["FORMAT_TRAILING_DATA"]),
         ("anh.jpg", files.image("JPEG") + bytes(40), []),
         ("don.pdf", files.pdf() + b"\r\n\0\0", []),
+        ("don.pdf", files.east_asian_font_pdf(), []),
         ("don.pdf", files.pdf() + files.package({"a.txt": b"a"}), ["FORMAT_POLYGLOT"]),
         (
             "don.pdf",

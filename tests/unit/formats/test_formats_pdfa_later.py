@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +75,22 @@ def honest(document: pikepdf.Pdf, part: int = 2, level: str = "B") -> None:
     page.Contents = Stream(document, WORDS)
 
 
-def problems(folder: Path, change: Change | None = None, *, part: int = 2, level: str = "b") -> list[tuple[str, str]]:
+def problems(
+    folder: Path,
+    change: Change | None = None,
+    *,
+    part: int = 2,
+    level: str = "b",
+    rewrite: Callable[[bytes], bytes] = lambda made: made.replace(b"/Crypa", b"/Crypt"),  # qpdf writes no Crypt filter
+) -> list[tuple[str, str]]:
     def build(document: pikepdf.Pdf) -> None:
         honest(document, part, level.upper())
         if change:
             change(document)
 
     made = files.pdf(build, object_stream_mode=pikepdf.ObjectStreamMode.generate, **AS_MADE)
-    path = files.write(folder, "a.pdf", made.replace(b"/Crypa", b"/Crypt"))  # qpdf writes no Crypt filter
-    with pikepdf.open(path) as pdf:
+    path = files.write(folder, "a.pdf", rewrite(made))
+    with pikepdf.open(path, suppress_warnings=True) as pdf:
         return list(structural_problems(pdf, path, part, DEFAULT, level=level))
 
 
@@ -385,6 +393,47 @@ def test_one_broken_rule_is_told_under_its_clause(clause, change, tmp_path):
 @pytest.mark.parametrize("change", KEPT, ids=range(len(KEPT)))
 def test_what_part_2_allows_breaks_no_rule(change, tmp_path):
     assert problems(tmp_path, change) == []
+
+
+@pytest.mark.parametrize(
+    ("clause", "rewrite"),
+    [
+        ("6.1.2", lambda made: made.replace(b"%PDF-1.", b"%PDF-2.", 1)),
+        ("6.1.3", lambda made: made + b"x"),
+        ("6.1.7.1", lambda made: made.replace(b"/Length %d" % len(WORDS), b"/Length %d" % (len(WORDS) - 1))),
+        (
+            "6.1.8",
+            lambda made: made.replace(b"/BaseFont /A\n", b"/BaseFont/#CB").replace(b"/BaseFont /A ", b"/BaseFont/#CB"),
+        ),
+        ("6.1.7.1", lambda made: made.replace(b"ET\nendstream", b"ET endstream")),
+        ("6.1.7.1", lambda made: made.replace(b"stream\nBT", b"stream\rBT")),
+        ("6.1.7.1", lambda made: made.replace(b"/Length %d" % len(WORDS), b"/Length %d/F(x)" % len(WORDS))),
+    ],
+)
+def test_broken_syntax(clause, rewrite, tmp_path):
+    assert {where for where, _ in problems(tmp_path, rewrite=rewrite)} == {clause}
+
+
+def test_what_may_stand_at_the_end(tmp_path):
+    for end in (b"", b"\r", b"\n", b"\r\n"):
+        made = partial(_ended, end)
+        assert problems(tmp_path, rewrite=made) == []
+
+
+def _ended(end: bytes, made: bytes) -> bytes:
+    return made.rstrip() + end
+
+
+def test_a_form_has_its_own_resources(tmp_path):
+    for own in (False, True):
+
+        def change(document: pikepdf.Pdf, *, own: bool = own) -> None:
+            form = Stream(document, WORDS, Type=Name.XObject, Subtype=Name.Form, BBox=Array([0, 0, 9, 9]))
+            if own:
+                form.Resources = Dictionary(Font=document.pages[0].obj.Resources.Font)
+            content(b"/X Do", XObject=Dictionary(X=form))(document)
+
+        assert {clause for clause, _ in problems(tmp_path, change)} == (set() if own else {"6.2.2"})
 
 
 def test_separations_of_one_name_that_differ(tmp_path):
