@@ -82,3 +82,14 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except Exception as exc:
+        if not _is_of_database(exc):
+            raise
+        typer.echo(f"DATABASE_UNAVAILABLE: {getattr(exc, 'orig', None) or exc}", err=True)
+        sys.exit(EXIT_CODES[-1][1])
+
+
+def _is_of_database(exc: Exception) -> bool:
+    """Whether the database could not do it; commands without one do not load its library."""
+    library = sys.modules.get("sqlalchemy.exc")
+    return library is not None and isinstance(exc, library.DBAPIError)

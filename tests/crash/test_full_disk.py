@@ -1,4 +1,5 @@
-"""A disk that really is full (a small tmpfs): storing, sealing, repairing, moving, minutes of fixity and backups say so and lose nothing.
+"""A disk that really is full (a small tmpfs): storing, sealing, repairing, rebuilding, moving, minutes of fixity and
+backups say so and lose nothing.
 
 Each work is tried on the full disk, must fail as "no room" without having said anything false, and must succeed once there is room again.
 """
@@ -14,6 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from archive_service import clock
+from archive_service.db import Database
 from archive_service.errors import StoreFull
 from archive_service.models import (
     Aip,
@@ -39,8 +41,10 @@ from archive_service.preservation.backup.making import BackupPlan, make_backup
 from archive_service.preservation.check_store import check_store
 from archive_service.preservation.fixity import FixityPlan, check_location
 from archive_service.preservation.log_keys import known_keys
+from archive_service.preservation.rebuild import rebuild
 from archive_service.preservation.repair import repair_aip
 from archive_service.preservation.seal import seal_log
+from archive_service.preservation.statehash import state_hash
 from archive_service.samples.small import minimal_dossier
 from archive_service.service import Service
 from archive_service.transfer.store import store_submission
@@ -176,6 +180,32 @@ def test_repairing(world: Path, small_disk: Mount) -> None:  # noqa: F811
         disk.make_room()
         assert [incident.status for incident in repair_aip(service, aip.id)] == ["REPAIRED"]
         assert right_copies(world, service, "kho-1") == 2
+
+
+def test_rebuilding(world: Path, tmp_path: Path, small_disk: Mount) -> None:  # noqa: F811
+    """The disk of the new database fills up after every stage in turn; it goes on when there is room, to the same state."""
+    disk = small_disk(tmp_path / "target")
+    with opened(world) as service:
+        seal_log(service, at=clock.unique_now())
+        with service.database.read() as session:
+            expected = state_hash(session)
+        for full_after in ("seals", "aips", "rows"):
+            target = Database(f"sqlite:///{disk.folder / full_after}.db")
+
+            def fill(stage: str, _done: int, full_after: str = full_after, target: Database = target) -> None:
+                if stage == full_after:
+                    with target.engine.connect() as connection:  # its log would have room for what comes next
+                        connection.exec_driver_sql("ROLLBACK")
+                        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                    disk.fill()
+
+            keys, at = known_keys(service.settings), clock.unique_now()
+            with pytest.raises(OperationalError, match="full"):
+                rebuild(service.stores["kho-2"], target, keys, at=at, progress=fill)
+            disk.make_room()
+            report = rebuild(service.stores["kho-2"], target, keys, at=clock.unique_now())
+            assert (report.complete, report.state_hash) == (True, expected)
+            target.close()
 
 
 def test_moving(world: Path, small_disk: Mount) -> None:  # noqa: F811

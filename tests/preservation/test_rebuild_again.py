@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -13,11 +14,12 @@ import pytest
 from sqlalchemy import select
 
 from archive_service import clock
+from archive_service.cli import main
 from archive_service.db import Database
 from archive_service.errors import Conflict, StoreUnavailable
 from archive_service.models import Record
 from archive_service.preservation import rebuild as rebuilding
-from archive_service.preservation.log_keys import known_keys
+from archive_service.preservation.log_keys import known_keys, log_signer
 from archive_service.preservation.package_reading import StoredAip, read_packages
 from archive_service.preservation.reading_processes import ReadingEnded, Unit
 from archive_service.preservation.rebuild import RebuildReport, rebuild
@@ -165,3 +167,18 @@ def test_an_object_removed_since_it_was_listed_is_named(archive: Archive, dossie
     listed = list(store.list("aip/"))
     stored_file(archive.service, record_id).unlink()
     assert read_packages(store, listed) == ["was listed, and is not there any more"]
+
+
+def test_a_target_that_is_no_database_is_said_without_a_stack_trace(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_signer(archive.service.settings)
+    target = tmp_path / "not-a-database"
+    target.write_bytes(b"something else " * 100)
+    options = ["--from", "kho-1", "--into", f"sqlite:///{target}", "--data", str(archive.service.settings.data_dir)]
+    monkeypatch.setattr(sys, "argv", ["archive-service", "rebuild", *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 6
+    assert capsys.readouterr().err == "DATABASE_UNAVAILABLE: file is not a database\n"
+    assert target.read_bytes() == b"something else " * 100
