@@ -303,6 +303,13 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "DONE": N_("Xong"),
             "PARKED": N_("Dừng, cần xem"),
         },
+        "pdfa_checker": {
+            "own structural checks": N_("các bước kiểm tra cấu trúc của hệ thống"),
+        },
+        "no_rendition": {
+            "renditions are turned off": N_("việc tạo bản PDF/A đang tắt"),
+            "LibreOffice is not installed here": N_("máy này chưa cài LibreOffice"),
+        },
         "subject_kind": {
             "submission": N_("Lượt nộp"),
             "record": N_("Hồ sơ lưu trữ"),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select
@@ -15,6 +16,9 @@ from archive_service.formats import rendition as libreoffice
 from archive_service.models import Component, Job, JobKind, JobState, Rendition, RenditionFailure
 from archive_service.renditions.making import wants_rendition
 from archive_service.settings import Settings
+
+TURNED_OFF: Final = "renditions are turned off"
+NO_LIBREOFFICE: Final = "LibreOffice is not installed here"
 
 
 class RenditionStatus(StrEnum):
@@ -71,9 +75,9 @@ def _standing(
         return RenditionStanding(component_id=name, status=RenditionStatus.FAILED, reason=failure)
     if waits:
         return RenditionStanding(component_id=name, status=RenditionStatus.WAITING)
-    reason = "" if settings.renditions else "renditions are turned off"
+    reason = "" if settings.renditions else TURNED_OFF
     if settings.renditions and not libreoffice.available():
-        reason = "LibreOffice is not installed here"
+        reason = NO_LIBREOFFICE
     return RenditionStanding(component_id=name, status=RenditionStatus.NOT_TRIED, reason=reason)
 
 

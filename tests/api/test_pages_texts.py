@@ -15,8 +15,10 @@ from archive_service.audit import software
 from archive_service.copies.marks import CopyForm
 from archive_service.dossier import Outcome, RecordStatus, Role
 from archive_service.findings import Severity
+from archive_service.formats import pdfa
 from archive_service.identity.permissions import ACCESS_MODES
 from archive_service.models import Event, EventType, JobKind, JobState, RoleName, State
+from archive_service.renditions import standing
 from archive_service.rules.retention import PeriodKind
 from archive_service.signatures.report import ChangesAfterSigning, Indication, RevocationState, SigningTimeSource
 from archive_service.transfer.decisions import DecisionKind
@@ -92,6 +94,11 @@ def test_no_template_holds_a_text_that_cannot_be_translated(path: Path) -> None:
 )
 def test_every_token_has_a_name(vocabulary: str, tokens: object) -> None:
     assert {str(token) for token in tokens} <= set(i18n.NAMES[vocabulary])  # type: ignore[attr-defined] # enums and sets
+
+
+def test_what_other_parts_say_in_english_is_shown_in_vietnamese() -> None:
+    assert i18n.name_of("pdfa_checker", pdfa.OWN, "vi") == "các bước kiểm tra cấu trúc của hệ thống"
+    assert set(i18n.NAMES["no_rendition"]) == {standing.TURNED_OFF, standing.NO_LIBREOFFICE}
 
 
 def test_a_token_of_a_newer_version_is_shown_as_it_is() -> None:

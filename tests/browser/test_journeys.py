@@ -3,6 +3,7 @@
 import io
 import re
 
+import pypdfium2
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
@@ -144,6 +145,18 @@ def test_approving_with_the_keyboard_alone(watched: Watched) -> None:
     _tab_to(page, "button[value=return]")
     page.keyboard.press("Enter")
     expect(page.get_by_role("status")).to_contain_text("Đã trả lại 1 hồ sơ.")
+
+
+def test_a_record_prints_as_a_table_from_the_first_sheet_on(watched: Watched) -> None:
+    page = watched.page
+    watched.sign_in()
+    watched.open(f"/records/{watched.site.record_id}")
+    with pypdfium2.PdfDocument(page.pdf(format="A4")) as printed:
+        first = printed[0].get_textpage().get_text_range()
+        assert len(printed) <= 3
+    assert "SHA-256" in first, "the documents begin on the first sheet"
+    assert "Loại" in first, "with the heads of their columns"
+    assert "Đổi mật khẩu" not in first, "without what is there to be pressed"
 
 
 def _tab_to(page: Page, selector: str) -> None:
