@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, and_, or_
+from sqlalchemy import ColumnElement, Select, tuple_
 from sqlalchemy.orm import QueryableAttribute, Session
 
 from archive_service.clock import require_aware
@@ -53,6 +53,16 @@ def decode_cursor(text: str | None) -> Cursor | None:
         ) from None
 
 
+def comes_after(
+    seen: Cursor, at: QueryableAttribute[datetime], row_id: QueryableAttribute[UUID]
+) -> ColumnElement[bool]:
+    """Returns the condition of the rows after the last one seen, by falling time and id.
+
+    Time and id are compared as one value: with `OR` both engines go through every row that was on a page before.
+    """
+    return tuple_(at, row_id) < tuple_(seen.at, seen.id)
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Row]):
     """One page of a list, newest first, and the cursor of the next (None at the end)."""
@@ -94,7 +104,7 @@ def last_first(
     """
     seen = decode_cursor(cursor)
     if seen is not None:
-        statement = statement.where(or_(at < seen.at, and_(at == seen.at, row_id < seen.id)))
+        statement = statement.where(comes_after(seen, at, row_id))
     rows = session.scalars(statement.order_by(at.desc(), row_id.desc()).limit(limit + 1)).all()
     return cut(rows, limit, lambda row: Cursor(getattr(row, at.key), getattr(row, row_id.key)).encode())
 

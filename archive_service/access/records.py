@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, exists, false, select, union
+from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, false, select, union
 from sqlalchemy.orm import Session
 
 from archive_service.access import text_index
@@ -147,7 +147,9 @@ def _is_blank(text: str | None) -> bool:
 
 
 def _has_term(term: str) -> ColumnElement[bool]:
-    return exists().where(RecordTerm.record_id == Record.id, RecordTerm.term >= term, RecordTerm.term < term + _END)
+    # Not EXISTS: SQLite then goes through the records of a common word once for every record.
+    found = select(RecordTerm.record_id).where(RecordTerm.term >= term, RecordTerm.term < term + _END)
+    return Record.id.in_(found)
 
 
 def find_record(session: Session, record_id: UUID, principal: Principal, permission: Permission) -> Record:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
-from archive_service.access.pages import Cursor, Page, decode_cursor, page_size
+from archive_service.access.pages import Cursor, Page, comes_after, decode_cursor, page_size
 from archive_service.identity.permissions import ALL, Permission, Principal, in_scope
 from archive_service.models import Aip, AipCopy, FixityRun, Incident, LocationState, Record, StorageLocation
 from archive_service.preservation.fixity import GONE, KEPT_STATES, LocationHealth, location_health
@@ -154,9 +154,7 @@ def list_incidents(
         query = query.where(Incident.location == location)
     after = decode_cursor(cursor)
     if after is not None:
-        query = query.where(
-            or_(Incident.opened_at < after.at, and_(Incident.opened_at == after.at, Incident.id < after.id))
-        )
+        query = query.where(comes_after(after, Incident.opened_at, Incident.id))
     found = session.execute(query.order_by(Incident.opened_at.desc(), Incident.id.desc()).limit(size + 1)).all()
     lines = [
         IncidentLine(incident=incident, record=record if _may_find(principal, record) else None)
