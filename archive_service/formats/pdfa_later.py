@@ -29,6 +29,7 @@ _MEDIA_TYPE: Final = re.compile(r"[-\w+.]+/[-\w+.]+")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*")
 _EMBEDDED_BYTES: Final = 64 * 1024 * 1024
 """Larger embedded files are not opened to see whether they claim to be PDF/A."""
+_ICC_VERSION_AT, _ICC_NEXT_VERSION = 8, b"\5"
 _MAX_SPECIFICATIONS: Final = 50
 """Embedded files looked at."""
 _MAX_GROUPS: Final = 100_000
@@ -133,6 +134,8 @@ def _claims_pdfa(stream: pikepdf.Stream) -> bool:
 
 
 def _catalogue(root: Any) -> Iterator[Problem]:
+    for intent in _several(root.get("/OutputIntents")):
+        yield from _intent(intent)
     if root.get("/NeedsRendering", False):
         yield "6.4.2", "the document asks to be rendered by its form"
     if "/Requirements" in root:
@@ -140,6 +143,15 @@ def _catalogue(root: Any) -> Iterator[Problem]:
     names = root.get("/Names")
     if isinstance(names, pikepdf.Dictionary) and "/AlternatePresentations" in names:
         yield "6.10", "alternate presentations"
+
+
+def _intent(intent: Any) -> Iterator[Problem]:
+    if "/DestOutputProfileRef" in intent:
+        yield "6.2.3", "an output intent whose profile is in another file"
+    profile = intent.get("/DestOutputProfile")
+    header = bytes(profile.read_bytes()[: _ICC_VERSION_AT + 1]) if isinstance(profile, pikepdf.Stream) else b""
+    if header[_ICC_VERSION_AT:] >= _ICC_NEXT_VERSION:
+        yield "6.2.3", "an output intent with a profile of a later version"
 
 
 def _permissions(permissions: Any) -> Iterator[Problem]:

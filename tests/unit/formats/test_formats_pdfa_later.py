@@ -296,6 +296,8 @@ BROKEN = [
     ("6.1.13", root("Lon", 2**31)),
     ("6.1.13", page("CropBox", Array([0, 0, 2, 842]))),
     ("6.1.13", page("TrimBox", Array([0, 0, 20_000, 842]))),
+    ("6.2.3", lambda document: document.Root.OutputIntents[0].__setitem__("/DestOutputProfileRef", Dictionary())),
+    ("6.2.3", lambda document: document.Root.OutputIntents[0].__setitem__("/DestOutputProfile", Stream(document, profile(version=5), N=3))),
     ("6.2.4.2", coloured(icc(kind=b"link"))),
     ("6.2.4.2", coloured(icc(version=5))),
     ("6.2.4.2", coloured(icc(components=4))),
