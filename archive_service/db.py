@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, DateTime, Dialect, Engine, PoolProxiedConnection, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
 from archive_service.clock import require_aware
+from archive_service.errors import ConfigurationInvalid
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPICursor, DBAPIModule
@@ -196,7 +197,10 @@ def engine_of(work: Work) -> str:
 
 def _engine(url: str) -> Engine:
     # Parameters are hidden: errors go to logs and job rows, and people's names and hashes of secrets must not.
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except ArgumentError as exc:
+        raise ConfigurationInvalid(f"not a database URL: {exc}") from exc
     if parsed.get_backend_name() == "sqlite":
         if parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
 """What endpoints are given: the service, the caller, and the caller's address for the log."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 
 from archive_service import clock
-from archive_service.access.pages import MAX_NUMBER
+from archive_service.access.pages import DEFAULT_LIMIT, MAX_LIMIT, MAX_NUMBER
 from archive_service.errors import NotPermitted, NotSignedIn
 from archive_service.identity.permissions import Principal
 from archive_service.identity.sessions import (
@@ -83,6 +83,11 @@ PrincipalDep = Annotated[Principal, Depends(principal_of)]
 _MAX_VERSION = 2**31 - 1
 """Largest number an INTEGER column takes."""
 
+_BOUNDS: dict[str, Any] = {"minimum": 1, "maximum": MAX_LIMIT}
+ListSize = Annotated[
+    int | None, Query(description=f"Most items of the page; {DEFAULT_LIMIT} if none.", json_schema_extra=_BOUNDS)
+]
+"""Judged where pages are cut, which pages of the web share."""
 PageSize = Annotated[int, Query(ge=1, le=1000, description="Most items of the page.")]
 After = Annotated[int, Query(ge=0, le=MAX_NUMBER, description="`next` of the page before; 0 for the first.")]
 VersionNumber = Annotated[int | None, Query(ge=1, le=_MAX_VERSION, description="Package version; the newest if none.")]

@@ -110,6 +110,10 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     headers = error.headers
+    if (
+        error.status_code == HTTPStatus.BAD_REQUEST
+    ):  # a body that cannot be read at all; like every other that is malformed
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, errors.BadRequest.code, str(error.detail))
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers = {"Allow": ", ".join(_methods(request))}
     too_large = error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE

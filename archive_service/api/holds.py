@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from archive_service import clock
 from archive_service.access import holds as access
 from archive_service.access.pages import cut
-from archive_service.api.dependencies import PageSize, PrincipalDep, ServiceDep
+from archive_service.api.dependencies import ListSize, PageSize, PrincipalDep, ServiceDep
 from archive_service.models import Hold
 from archive_service.retention.holds import MAX_RECORDS, HoldOrder, place_hold, release_hold
 
@@ -55,7 +55,7 @@ def get_holds(
     *,
     open_only: Annotated[bool, Query(alias="open")] = False,
     record_id: UUID | None = None,
-    limit: int | None = None,
+    limit: ListSize = None,
     cursor: str | None = None,
 ) -> dict[str, Any]:
     """Lists legal holds, last placed first, within the caller's agencies."""

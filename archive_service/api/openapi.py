@@ -89,8 +89,12 @@ _BODIES: Final[Mapping[tuple[str, str], Mapping[str, JsonObject]]] = {
 _ASKED_INSIDE: Final = frozenset({("put", "/api/v1/submissions/{submission_id}/components/{component_id}")})
 """Operations that ask who calls in their own body, not as a dependency."""
 
-_RANGED: Final = ("/content", "/aip", "/pdf", "/dispute-package")
+_RANGED: Final = ("/content", "/aip", "/pdf")
 """Ends of the paths that answer with bytes and honour Range."""
+_WHOLE: Final = "/dispute-package"
+"""End of the path that answers with a ZIP made for it, always whole."""
+_NAMES_OTHERS: Final = frozenset({"/api/v1/holds", "/api/v1/storage/reconciliations"})
+"""Paths whose bodies name what may not be there."""
 
 
 def describe(app: FastAPI) -> None:
@@ -146,14 +150,15 @@ def _complete(operation: JsonObject, method: str, path: str, *, signed_in: bool)
         operation["requestBody"] = {"required": True, "content": content}
     answers = operation["responses"]
     answers.pop("422", None)
-    for status in _problems(
-        method, path, signed_in=signed_in, taken="parameters" in operation or "requestBody" in operation
-    ):
+    body = "requestBody" in operation
+    for status in _problems(method, path, signed_in=signed_in, taken=body or "parameters" in operation, body=body):
         answers[str(status.value)] = _problem(status)
     if signed_in:
         operation["security"] = [{"bearer": []}, {"session": []}]
     if path.endswith(_RANGED):
         _ranged(operation, method)
+    elif path.endswith(_WHOLE):
+        answers["200"] = {"description": "The ZIP", "content": {"application/zip": {"schema": _BINARY}}}
     elif (schema := _answer(method, path)) is not None:
         for status, answer in answers.items():
             if status in {"200", "201", "202"}:
@@ -166,16 +171,19 @@ def _path_name(path: str) -> str:
     return path.removeprefix("/api/v1/").strip("/").translate(str.maketrans("/-", "__", "{}"))
 
 
-def _problems(method: str, path: str, *, signed_in: bool, taken: bool) -> Iterator[HTTPStatus]:
+def _problems(method: str, path: str, *, signed_in: bool, taken: bool, body: bool) -> Iterator[HTTPStatus]:
     if signed_in:
         yield HTTPStatus.UNAUTHORIZED
         yield HTTPStatus.FORBIDDEN
-    if "{" in path or path.startswith("/api/v1/evidence/"):  # an empty log has no checkpoint
+    if (
+        "{" in path or path.startswith("/api/v1/evidence/") or (method == "post" and path in _NAMES_OTHERS)
+    ):  # an empty log has no checkpoint
         yield HTTPStatus.NOT_FOUND
     if method in {"post", "put", "delete"}:
         yield HTTPStatus.CONFLICT
-    if (method, path) in _BODIES:
+    if body:
         yield HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    if (method, path) in _BODIES:
         yield HTTPStatus.INSUFFICIENT_STORAGE
     if taken:
         yield HTTPStatus.UNPROCESSABLE_ENTITY

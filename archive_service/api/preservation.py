@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry, Gauge
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,7 +14,7 @@ from archive_service import clock
 from archive_service.access import records as access
 from archive_service.access.pages import newest_first
 from archive_service.access.storage_overview import list_incidents
-from archive_service.api.dependencies import PageSize, PrincipalDep, ServiceDep
+from archive_service.api.dependencies import ListSize, PageSize, PrincipalDep, ServiceDep
 from archive_service.evidence.algorithms import load_algorithm_policy
 from archive_service.identity.permissions import Permission
 from archive_service.models import EvidenceRenewal, FixityRun, Incident
@@ -26,7 +27,7 @@ from archive_service.preservation.log_rotation import key_periods
 router = APIRouter(prefix="/api/v1", tags=["evidence"])
 
 
-@router.get("/evidence/checkpoint")
+@router.get("/evidence/checkpoint", response_class=PlainTextResponse)
 def get_checkpoint(service: ServiceDep, size: Annotated[int | None, Query(gt=0)] = None) -> Response:
     """Returns the newest signed checkpoint (C2SP tlog-checkpoint), or the one of a size; public, as a log's head must be."""
     with service.database.read() as session:
@@ -34,7 +35,7 @@ def get_checkpoint(service: ServiceDep, size: Annotated[int | None, Query(gt=0)]
     return Response(content=seal.checkpoint, media_type="text/plain; charset=utf-8")
 
 
-@router.get("/evidence/key")
+@router.get("/evidence/key", response_class=PlainTextResponse)
 def get_key(service: ServiceDep) -> Response:
     """Returns the log's public keys (C2SP verifier key lines); a verifier takes them from where it trusts, not only from here."""
     lines = "".join(f"{key.vkey()}\n" for key in known_keys(service.settings))
@@ -163,7 +164,7 @@ def get_fixity_runs(
 
 @router.get("/preservation/incidents")
 def get_incidents(
-    service: ServiceDep, principal: PrincipalDep, limit: int | None = None, cursor: str | None = None
+    service: ServiceDep, principal: PrincipalDep, limit: ListSize = None, cursor: str | None = None
 ) -> dict[str, Any]:
     """Lists incidents of damaged and missing copies within the caller's agencies, newest first."""
     with service.database.read() as session:

@@ -1,7 +1,6 @@
 """Archived records: list, read, bytes by range, history, retention, certified copies."""
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -15,9 +14,10 @@ from archive_service.access.pages import cut
 from archive_service.access.reading import note_component_read, note_package_read
 from archive_service.access.snippets import Snippet, find_snippets
 from archive_service.access.text_index import terms_of
-from archive_service.api.dependencies import After, PageSize, PrincipalDep, ServiceDep, VersionNumber
+from archive_service.api.dependencies import After, ListSize, PageSize, PrincipalDep, ServiceDep, VersionNumber
 from archive_service.api.streams import content_answer
 from archive_service.audit import events_of
+from archive_service.dossier import IsoDate
 from archive_service.identity.permissions import Permission
 from archive_service.models import Aip, AipCopy, Component, ComponentText, Event, Record, State
 from archive_service.rules import retention
@@ -35,8 +35,8 @@ def get_records(
     state: State | None = None,
     archiving_agency: str | None = None,
     procedure_code: str | None = None,
-    due_before: date | None = None,
-    limit: int | None = None,
+    due_before: IsoDate | None = None,
+    limit: ListSize = None,
     cursor: str | None = None,
 ) -> dict[str, Any]:
     """Lists records, last stored first; `q` searches code, title and applicant, `text` what the documents say.

@@ -20,7 +20,7 @@ from archive_service.access.submissions import (
     find_scoped_submission,
     list_submissions,
 )
-from archive_service.api.dependencies import PrincipalDep, ServiceDep, principal_of
+from archive_service.api.dependencies import ListSize, PrincipalDep, ServiceDep, principal_of
 from archive_service.api.streams import body_chunks, whole_body
 from archive_service.digests import RunningDigest
 from archive_service.errors import BadRequest, DigestMismatch, TooLarge
@@ -257,7 +257,7 @@ def get_submissions(
     archiving_agency: str | None = None,
     field: str | None = None,
     worst: Worst | None = None,
-    limit: int | None = None,
+    limit: ListSize = None,
     cursor: str | None = None,
 ) -> dict[str, Any]:
     """Lists submissions, last opened first; `worst` is the severity of the worst finding: error, warning or none."""

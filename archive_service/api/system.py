@@ -16,7 +16,7 @@ from archive_service import clock, migrations
 from archive_service.access.pages import cut, newest_first
 from archive_service.access.records import record_scope
 from archive_service.access.reviews import ReviewLine, find_review, list_reviews
-from archive_service.api.dependencies import After, PageSize, PrincipalDep, ServiceDep
+from archive_service.api.dependencies import After, ListSize, PageSize, PrincipalDep, ServiceDep
 from archive_service.api.preservation import add_gauges
 from archive_service.api.records import event_page
 from archive_service.errors import ArchiveError, ConfigurationInvalid
@@ -37,7 +37,7 @@ from archive_service.service import Service
 router = APIRouter(tags=["system"])
 
 
-@router.api_route("/healthz", methods=["GET", "HEAD"])
+@router.api_route("/healthz", methods=["GET", "HEAD"], response_class=PlainTextResponse)
 def healthz() -> PlainTextResponse:
     """Says that the process answers."""
     return PlainTextResponse("ok")
@@ -73,7 +73,7 @@ def _storage_problems(service: Service) -> list[str]:
     return [] if stores else ["no storage location"]
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 def metrics(service: ServiceDep) -> PlainTextResponse:
     """Returns counts in the Prometheus text format; numbers only, no names or codes."""
     registry = CollectorRegistry()
@@ -168,7 +168,7 @@ def get_audit(
 
 @router.get("/api/v1/retention/reviews")
 def get_reviews(
-    service: ServiceDep, principal: PrincipalDep, limit: int | None = None, cursor: str | None = None
+    service: ServiceDep, principal: PrincipalDep, limit: ListSize = None, cursor: str | None = None
 ) -> dict[str, Any]:
     """Lists the scheduled retention reviews, newest first, with how many records of the caller's agencies each found due."""
     with service.database.read() as session:

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any, Final
 
 import typer
+from sqlalchemy.exc import OperationalError
 
 from archive_service import __version__
 from archive_service.errors import ArchiveError, BadRequest, ConfigurationInvalid, Conflict, NotFound, StoreUnavailable
@@ -79,6 +80,9 @@ def main() -> None:
     except ArchiveError as exc:
         typer.echo(f"{exc.code}: {exc.message}", err=True)
         sys.exit(next((code for kind, code in EXIT_CODES if isinstance(exc, kind)), 1))
+    except OperationalError as exc:
+        typer.echo(f"DATABASE_UNAVAILABLE: {exc.orig}", err=True)
+        sys.exit(6)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)

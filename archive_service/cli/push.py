@@ -20,6 +20,7 @@ from archive_service.errors import BadRequest, StoreUnavailable
 TRIES: Final = 5
 """Tries of one request before the dossier is given up for this run; repeating the command goes on where it stopped."""
 SETTLED: Final = frozenset({"REJECTED", "RETURNED", "AWAITING_APPROVAL", "APPROVED", "STORED"})
+UNSETTLED: Final = frozenset({"RECEIVING", "CHECKING"})
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -39,6 +40,11 @@ class Outcome:
     submission_id: str | None = None
     state: str = "FAILED"
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the dossier was not taken, or what became of it could not be asked."""
+        return self.state in {"FAILED", "REJECTED", INCOMPLETE} or (self.state in UNSETTLED and bool(self.problems))
 
 
 def submit(
@@ -60,12 +66,8 @@ def submit(
         if as_json:
             typer.echo(json.dumps(_as_json(outcome), ensure_ascii=False))
         else:
-            Console().print(
-                f"{outcome.path.name}: {outcome.state}",
-                *[f"\n    {line}" for line in outcome.problems],
-                highlight=False,
-            )
-    if any(outcome.state in {"FAILED", "REJECTED", INCOMPLETE} for outcome in outcomes):
+            typer.echo("\n    ".join([f"{outcome.path.name}: {outcome.state}", *outcome.problems]))
+    if any(outcome.failed for outcome in outcomes):
         sys.exit(1)
 
 
@@ -79,22 +81,36 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def find_dossiers(paths: Sequence[Path]) -> Iterator[Path]:
-    """Yields dossier folders (those with dossier.json) and ZIPs among and directly below the given paths, in order of name."""
+    """Yields dossier folders (those with dossier.json) and ZIPs among and directly below the given paths, in order of name.
+
+    Raises:
+        BadRequest: a path is neither file nor readable folder.
+    """
     for path in paths:
         if path.is_file() or (path / DOSSIER_FILE_NAME).is_file():
             yield path
         else:
-            yield from sorted(
-                child
-                for child in path.iterdir()
-                if (child / DOSSIER_FILE_NAME).is_file() or child.suffix.lower() == ".zip"
+            try:
+                below = sorted(path.iterdir())
+            except OSError as exc:
+                raise BadRequest(f"{path}: {exc.strerror or exc}") from exc
+            yield from (
+                child for child in below if (child / DOSSIER_FILE_NAME).is_file() or child.suffix.lower() == ".zip"
             )
 
 
 class Client:
-    """A connection to the service that repeats what may be repeated: every push can run twice."""
+    """A connection to the service that repeats what may be repeated: every push can run twice.
+
+    Raises:
+        BadRequest: not an HTTP address, or a token that no header can carry.
+    """
 
     def __init__(self, url: str, token: str) -> None:
+        if not _is_address(url):
+            raise BadRequest(f"not an address of a service: {url!r}; it looks like http://127.0.0.1:8000")
+        if not (token.isascii() and token.isprintable()):
+            raise BadRequest("not a token: it looks like arch_…")
         self._http = httpx.Client(
             base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=httpx.Timeout(120, connect=10)
         )
@@ -128,6 +144,14 @@ class Client:
                 return answer
             reason = f"HTTP {answer.status_code}"
         raise StoreUnavailable(f"the service does not answer: {reason}")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return parsed.scheme in {"http", "https"} and bool(parsed.host)
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
@@ -186,13 +210,19 @@ def _push_folder(client: Client, path: Path, outcome: Outcome) -> None:
 
 
 def _take(outcome: Outcome, answer: httpx.Response, *, keep_state: bool = False) -> dict[str, Any] | None:
-    if answer.is_error:
+    if not answer.is_success:
         outcome.problems += _reasons(answer)
         return None
     if keep_state:
         return None
-    body: dict[str, Any] = answer.json()
-    outcome.submission_id, outcome.state = body["id"], body["state"]
+    try:
+        body: dict[str, Any] = answer.json()
+        outcome.submission_id, outcome.state = body["id"], body["state"]
+    except (ValueError, KeyError, TypeError):
+        outcome.problems.append(
+            f"HTTP {answer.status_code}, but not the answer of an archive service: is the address right?"
+        )
+        return None
     return body
 
 
@@ -200,7 +230,10 @@ def _reasons(answer: httpx.Response) -> list[str]:
     try:
         problem = answer.json()
     except ValueError:
-        return [f"HTTP {answer.status_code}"]
+        problem = None
+    if not isinstance(problem, dict) or "code" not in problem:
+        where = answer.headers.get("Location")
+        return [f"HTTP {answer.status_code}" + (f", moved to {where}" if where else "")]
     reasons = [
         f"{finding['code']} {finding['location']}: {finding['message']}" for finding in problem.get("findings", [])
     ]
@@ -210,13 +243,18 @@ def _reasons(answer: httpx.Response) -> list[str]:
 
 def wait_for(client: Client, outcome: Outcome, *, limit_s: float = 600) -> None:
     """Waits until a pushed dossier was checked and takes its findings into the outcome."""
-    if outcome.submission_id is None or outcome.state not in {"RECEIVING", "CHECKING"} or outcome.problems:
+    if outcome.submission_id is None or outcome.state not in UNSETTLED or outcome.problems:
         return
     deadline = clock.monotonic_s() + limit_s
     pause = 0.05
     while clock.monotonic_s() < deadline:
-        body = client.send("GET", f"/api/v1/submissions/{outcome.submission_id}").json()
-        outcome.state = body["state"]
+        try:
+            body = _take(outcome, client.send("GET", f"/api/v1/submissions/{outcome.submission_id}"))
+        except StoreUnavailable as exc:
+            outcome.problems.append(f"what the checks say is not known: {exc}")
+            return
+        if body is None:
+            return
         if outcome.state in SETTLED:
             outcome.problems += [
                 f"{finding['severity']} {finding['code']} {finding['location']}: {finding['message']}"

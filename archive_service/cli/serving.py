@@ -25,7 +25,9 @@ from archive_service.service import Service, sole_service
 from archive_service.settings import Settings
 
 HostOption = Annotated[str, typer.Option(help="Địa chỉ lắng nghe / address to listen on.")]
-PortOption = Annotated[int, typer.Option(help="Cổng; 0 = cổng trống bất kỳ / port; 0 = any free one.")]
+PortOption = Annotated[
+    int, typer.Option(min=0, max=65535, help="Cổng; 0 = cổng trống bất kỳ / port; 0 = any free one.")
+]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -39,6 +41,7 @@ def add_commands(app: typer.Typer) -> None:
 def serve(data: DataOption = None, host: HostOption = "127.0.0.1", port: PortOption = 8000) -> None:
     """Chạy toàn bộ trên một máy / everything in one process group: API, pages, workers, scheduler."""
     with opened_service(data) as service, sole_service(service):
+        check_locations(service)
         listening = listen(host, port)  # before the workers: an occupied port is told at once
         at_address = reachable(service, listening)
         with _background(at_address):
@@ -48,6 +51,7 @@ def serve(data: DataOption = None, host: HostOption = "127.0.0.1", port: PortOpt
 def api(data: DataOption = None, host: HostOption = "127.0.0.1", port: PortOption = 8000) -> None:
     """Chỉ chạy API và trang web / only API and pages."""
     with opened_service(data) as service:
+        check_locations(service)
         listening = listen(host, port)
         run_http(reachable(service, listening), listening)
 
@@ -57,6 +61,7 @@ def worker(
 ) -> None:
     """Chỉ chạy các tiến trình xử lý / only worker processes."""
     with opened_service(data) as service:
+        check_locations(service)
         group = WorkerGroup(
             service.settings, load_registry, count=count or worker_count(service.settings), prepare=prepare_worker
         )
@@ -98,6 +103,15 @@ def _wait_for_signal() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     stop.wait()
+
+
+def check_locations(service: Service) -> None:
+    """Reads the storage locations: a file with mistakes is told at the start, not by every job that fails on it.
+
+    Raises:
+        ConfigurationInvalid: it is missing or malformed.
+    """
+    _ = service.layout
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -5,7 +5,6 @@ is written, and component bytes stream out one by one. Digests against dossier.j
 single uploads.
 """
 
-import os
 import stat
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -149,9 +148,13 @@ def _open_archive(
 def _walk(root: Path) -> tuple[dict[str, tuple[Path, int]], list[Finding]]:
     files: dict[str, tuple[Path, int]] = {}
     findings: list[Finding] = []
-    for folder, folders, names in os.walk(root):
-        for name in sorted(names) + [item for item in folders if Path(folder, item).is_symlink()]:
-            path = Path(folder, name)
+    waiting = [root]
+    while waiting:  # a list and not recursion, as os.walk is: folders may be nested deeper than calls
+        below = sorted(waiting.pop().iterdir(), key=lambda path: path.name)
+        waiting += [path for path in below if path.is_dir() and not path.is_symlink()]
+        for path in below:
+            if path.is_dir() and not path.is_symlink():
+                continue
             relative = path.relative_to(root).as_posix()
             status = _status(path, root)
             if isinstance(status, str):

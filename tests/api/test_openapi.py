@@ -76,3 +76,20 @@ def test_a_push_can_be_made_from_it_alone(document: JsonObject) -> None:
     assert "Range" in [parameter["name"] for parameter in content["parameters"]]
     lists = [path for _, path, op in _operations(document) if "Page" in str(op["responses"].get("200"))]
     assert "/api/v1/records" in lists
+
+
+def test_answers_are_described_in_their_own_media_type(archive: Archive, document: JsonObject) -> None:
+    for path in ("/healthz", "/metrics", "/api/v1/evidence/key"):
+        answer = archive.http.get(path)
+        described = document["paths"][path]["get"]["responses"]["200"]["content"]
+        assert answer.headers["content-type"].split(";")[0] in described, path
+    package = document["paths"]["/api/v1/records/{record_id}/dispute-package"]["get"]
+    assert list(package["responses"]["200"]["content"]) == ["application/zip"]
+    assert "206" not in package["responses"]  # made for the caller: there are no ranges of it
+
+
+def test_bounds_of_a_page_are_described(document: JsonObject) -> None:
+    for path in ("submissions", "records", "holds", "preservation/incidents", "retention/reviews"):
+        parameters = document["paths"][f"/api/v1/{path}"]["get"]["parameters"]
+        (limit,) = [parameter["schema"] for parameter in parameters if parameter["name"] == "limit"]
+        assert (limit["minimum"], limit["maximum"]) == (1, 200), path

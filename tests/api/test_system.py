@@ -190,6 +190,8 @@ def test_who_may_see_no_submissions_is_told_so(archive: Archive) -> None:
         ("GET", "/api/v1/records?limit=many", 422, "BAD_REQUEST"),
         ("GET", "/api/v1/records?cursor=%00", 422, "BAD_REQUEST"),
         ("DELETE", "/api/v1/records", 405, "METHOD_NOT_ALLOWED"),
+        ("GET", "/api/v1/records?due_before=0", 422, "BAD_REQUEST"),
+        ("GET", "/api/v1/records?due_before=2025-01-01T00:00:00", 422, "BAD_REQUEST"),
         ("POST", "/api/v1/decisions", 422, "BAD_REQUEST"),
     ],
 )
@@ -220,6 +222,13 @@ def test_a_refused_method_names_every_other(archive: Archive, method: str, path:
 def test_probes_may_ask_without_wanting_a_body(archive: Archive, path: str) -> None:
     answer = archive.http.head(path)
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff\xfe{}", b"[" * 10_000, b""])
+def test_a_body_that_is_no_json_is_a_malformed_request(archive: Archive, body: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = archive.call("POST", "decisions", role=RoleName.ARCHIVIST, content=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "BAD_REQUEST")
 
 
 def _in_parts(total: int) -> Iterator[bytes]:

@@ -358,3 +358,20 @@ def test_folder_limits_and_names(tmp_path: Path) -> None:
     assert folder_codes(tmp_path, ZipLimits(max_total_bytes=10)) == ["PACKAGE_TOO_LARGE"]
     (tmp_path / "Dossier.JSON").write_bytes(b"")
     assert folder_codes(tmp_path) == ["PACKAGE_NAME_COLLISION", "PACKAGE_FILE_UNLISTED"]
+
+
+def test_folders_nested_deeper_than_calls_are_read(tmp_path: Path) -> None:
+    folders = [tmp_path / "d"]
+    folders[0].mkdir()
+    while len(folders) < 1200:
+        folders.append(folders[-1] / "d")
+        folders[-1].mkdir()
+    (folders[-1] / "f").write_bytes(b"x")
+    try:
+        opened, findings = open_dossier_folder(tmp_path)
+        assert opened is None
+        assert [finding.code for finding in findings] == ["PACKAGE_DOSSIER_JSON_MISSING"]
+    finally:
+        (folders[-1] / "f").unlink()
+        for folder in reversed(folders):
+            folder.rmdir()
