@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from io import TextIOWrapper
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Final
@@ -71,6 +72,8 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Kiểm tra lại mọi thứ, không cần máy chủ hay mạng / verify everything, without server or network. Exit 0, 1 failed, 7 undecided."""
+    if isinstance(sys.stdout, TextIOWrapper):  # names and texts of hostile files hold what no encoding has
+        sys.stdout.reconfigure(errors="backslashreplace")
     wanted = list(files or [])
     if not (wanted or evidence) or (data and (wanted or evidence is None)):
         raise BadRequest(

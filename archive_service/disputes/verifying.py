@@ -17,7 +17,7 @@ from typing import Any, Final
 from asn1crypto import x509
 from pydantic import BaseModel, ConfigDict
 
-from archive_service.digests import RunningDigest
+from archive_service.digests import RunningDigest, canonical_json
 from archive_service.disputes.package import MANIFEST, PACKAGE_TYPE
 from archive_service.disputes.steps import ANCHORS
 from archive_service.errors import ArchiveError, ConfigurationInvalid, PackageInvalid
@@ -245,11 +245,18 @@ def _manifest(content: bytes | None) -> tuple[dict[str, Any], list[dict[str, Any
     """Returns the manifest, its versions, and what is wrong with it."""
     try:
         manifest = json.loads(content or b"")
+        canonical_json(
+            manifest
+        )  # refuses what Python reads and JSON does not know, such as NaN or halves of characters
         versions = [
             {"version": int(item["version"]), "aip": str(item["aip"]), "evidence": str(item["evidence"])}
             for item in manifest["versions"]
         ]
-        problem = "" if manifest["type"] == PACKAGE_TYPE and versions else f"not of form {PACKAGE_TYPE}"
+        distinct = (
+            len({item["version"] for item in versions}) == len({item["aip"] for item in versions}) == len(versions)
+        )
+        sound = manifest["type"] == PACKAGE_TYPE and versions and distinct
+        problem = "" if sound else f"not of form {PACKAGE_TYPE}"
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
         return {}, [], f"{type(exc).__name__}: {exc}"
     return manifest, versions, problem

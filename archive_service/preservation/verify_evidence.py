@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from asn1crypto import x509
 
-from archive_service.digests import Digest, digest_stream
+from archive_service.digests import Digest, canonical_json, digest_stream
 from archive_service.evidence.algorithms import AlgorithmPolicy, load_algorithm_policy
 from archive_service.evidence.checkpoint import NoteKey
 from archive_service.evidence.checks import Indication, Verification
@@ -86,9 +86,11 @@ def _bundle(content: bytes, digest: Digest) -> tuple[dict[str, Any] | None, str]
         return None, f"longer than {MAX_BUNDLE_BYTES} bytes"
     try:
         value = json.loads(content)
+        canonical_json(value)  # refuses what Python reads and JSON does not know, such as halves of characters
     except (ValueError, RecursionError):
         return None, "not JSON"
     items = value.get("items", [value]) if isinstance(value, dict) else []
+    items = items if isinstance(items, list) else []
     bundles = [item for item in items if isinstance(item, dict) and item.get("type") == BUNDLE_TYPE]
     if not bundles:
         return None, f"not an evidence file of form {BUNDLE_TYPE}"

@@ -13,13 +13,16 @@ from typing import Any
 import pytest
 from asn1crypto import pem
 
-from archive_service.disputes.verifying import check_texts
+from archive_service import clock
+from archive_service.disputes.package import MANIFEST
+from archive_service.disputes.verifying import Trusted, check_texts, verify_file
 from archive_service.evidence.checkpoint import generate_signer
 from archive_service.evidence.ers_asn1 import parse_evidence_record
 from archive_service.models import RoleName
-from archive_service.packaging.verify import _CHECKS
+from archive_service.packaging.verify import _CHECKS, Outcome
 from archive_service.preservation.log_keys import known_keys
 from archive_service.samples.small import minimal_dossier
+from archive_service.signatures.pool import SignaturePool
 from tests.conftest import NotRun
 from tests.pipeline import Archive
 from tests.preservation.test_dispute import database, disputed, fetched
@@ -137,6 +140,33 @@ def test_several_files_go_through_processes_in_order(handed: dict[str, Path], tm
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [item["path"] for item in found] == [str(handed["aip"]), str(broken), str(handed["package"])]
     assert [item["outcome"] for item in found] == ["PASSED", "FAILED", "PASSED"]
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        '{"type": "archive-dispute/1", "dossier_code": "\\ud800", "versions": []}',
+        '{"versions": [{"version": Infinity, "aip": "a", "evidence": "b"}]}',
+        '{"versions": [{"version": 1e999, "aip": "a", "evidence": "b"}]}',
+        '{"versions": 5}',
+        "[]",
+    ],
+)
+def test_a_hostile_manifest_is_told(tmp_path: Path, manifest: str) -> None:
+    path = tmp_path / "package.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(MANIFEST, manifest)
+    with SignaturePool(1, time_limit_s=10) as pool:
+        found = verify_file(path, Trusted(at=clock.now()), pool)
+    assert (found.kind, found.outcome) == ("dispute-package", Outcome.FAILED)
+    json.dumps(found.as_json(), ensure_ascii=False).encode()
+
+
+def test_a_name_no_encoding_has_is_shown(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/\xff.zip"
+    with open(path, "wb"):  # noqa: PTH123 - a path of bytes
+        pass
+    assert report(os.fsdecode(path), code=1)["path"].endswith("\udcff.zip")
 
 
 def test_wrong_calls_are_told(handed: dict[str, Path]) -> None:

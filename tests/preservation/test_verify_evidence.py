@@ -89,3 +89,25 @@ def test_another_package_or_a_changed_proof_fails(proven: tuple[Path, dict[str, 
     assert outcomes(path, answer, trust) == [FAILED, UNDECIDED, UNDECIDED]
     claimed = {**item, "aip_sha256": hashlib.sha256(content).hexdigest()}
     assert outcomes(path, claimed, trust) == [PASSED, FAILED, FAILED]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"null",
+        b"[" * 100_000,
+        b'{"items": 5}',
+        b'{"items": NaN}',
+        b'{"items": {"type": "archive-evidence/1"}}',
+        b'{"type": "archive-evidence/1", "aip_sha256": "%s", "timestamp_problem": "\\ud800"}',
+        b'{"type": "archive-evidence/1", "aip_sha256": "%s", "log_proof": Infinity}',
+    ],
+)
+def test_hostile_evidence_files_are_told(tmp_path: Path, content: bytes) -> None:
+    aip, bundle = tmp_path / "aip.zip", tmp_path / "evidence.json"
+    aip.write_bytes(b"AIP")
+    bundle.write_bytes(content.replace(b"%s", hashlib.sha256(b"AIP").hexdigest().encode()))
+    checks = verify_evidence(aip, bundle, EvidenceTrust(at=clock.now()))
+    assert [check.outcome for check in checks] == [FAILED, UNDECIDED, UNDECIDED]
+    json.dumps([check.as_json() for check in checks], ensure_ascii=False).encode()
