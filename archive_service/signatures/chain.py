@@ -18,7 +18,12 @@ from pyhanko.sign.validation.generic_cms import handle_certvalidator_errors
 from pyhanko.sign.validation.settings import KeyUsageConstraints
 from pyhanko_certvalidator.authority import CertTrustAnchor
 from pyhanko_certvalidator.context import CertValidationPolicySpec, bootstrap_validation_data_handlers
-from pyhanko_certvalidator.errors import InsufficientRevinfoError, StaleRevinfoError, ValidationError
+from pyhanko_certvalidator.errors import (
+    InsufficientRevinfoError,
+    InvalidCertificateError,
+    StaleRevinfoError,
+    ValidationError,
+)
 from pyhanko_certvalidator.ltv.poe import POEManager
 from pyhanko_certvalidator.ltv.types import ValidationTimingInfo
 from pyhanko_certvalidator.path import ValidationPath
@@ -303,6 +308,17 @@ def _key_usage(leaf: x509.Certificate, purpose: Purpose, policy: SignaturePolicy
     return KeyUsageConstraints(key_usage=set(policy.key_usage_any_of))
 
 
+def _require_not_for_machines(leaf: x509.Certificate, policy: SignaturePolicy) -> None:
+    """Refuses a signer whose certificate is for other purposes only (RFC 5280 clause 4.2.1.12): a web server signs no decision.
+
+    Raises:
+        InvalidCertificateError: every purpose it states is one of those that never sign documents.
+    """
+    stated = _extended_usages(leaf)
+    if stated and stated <= set(policy.extended_usage_never_alone):
+        raise InvalidCertificateError(f"the certificate is for {', '.join(sorted(stated))} only")
+
+
 def _validate(
     path: tuple[bytes, ...], purpose: Purpose, moment: datetime, case: Circumstances
 ) -> tuple[SubIndication | None, str]:
@@ -322,6 +338,8 @@ def _validate(
                 )
                 await async_validate_path(context, candidate)
                 _key_usage(leaf, purpose, case.policy).validate(leaf)
+                if purpose is Purpose.SIGNING:
+                    _require_not_for_machines(leaf, case.policy)
             except ValidationError as exc:
                 failures.append(exc)
                 raise

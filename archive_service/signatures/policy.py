@@ -100,6 +100,8 @@ class SignaturePolicy:
     """The last archive time-stamp of a file cannot carry its own authority's status."""
     freshness: Freshness
     key_usage_any_of: tuple[str, ...]
+    extended_usage_never_alone: tuple[str, ...]
+    """Purposes (asn1crypto names) of which a signer's certificate must state another one too, when it states any."""
     digests: tuple[AlgorithmRule, ...]
     keys: tuple[AlgorithmRule, ...]
     signers: SignerRules
@@ -162,6 +164,7 @@ def _fields(raw: dict[str, Any]) -> dict[str, Any]:
         "last_timestamp_revocation": RevocationRule(revocation["last_timestamp"]),
         "freshness": Freshness(revocation["freshness"]),
         "key_usage_any_of": tuple(raw["key_usage"]["any_of"]),
+        "extended_usage_never_alone": tuple(raw["key_usage"].get("never_alone", ())),
         "digests": tuple(AlgorithmRule(**entry) for entry in raw["digest"]),
         "keys": tuple(AlgorithmRule(**entry) for entry in raw["key"]),
         "signers": SignerRules.of(raw["signers"]),

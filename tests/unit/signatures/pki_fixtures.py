@@ -126,6 +126,7 @@ class World:
         days: tuple[datetime, datetime] = (datetime(2020, 1, 1, tzinfo=UTC), datetime(2023, 1, 1, tzinfo=UTC)),
         pointers: bool = False,
         extended: x509.ObjectIdentifier | None = None,
+        purposes: list[x509.ObjectIdentifier] | None = None,
         no_check: bool = False,
         organisation: str | None = None,
         title: str | None = None,
@@ -158,6 +159,8 @@ class World:
             builder = builder.add_extension(identifier, critical=False)
         if extended:
             builder = builder.add_extension(x509.ExtendedKeyUsage([extended]), critical=True)
+        if purposes:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         if no_check:
             builder = builder.add_extension(x509.OCSPNoCheck(), critical=False)
         if pointers:

@@ -8,6 +8,8 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import fields
@@ -401,3 +403,25 @@ def test_report_serialises(tmp_path: Path, world: World, lta: bytes) -> None:
         assert value["signing_time"].endswith("Z")
         assert pickle.loads(pickle.dumps(report)) == report  # noqa: S301 - our own bytes
     assert {name.rpartition(".")[2] for name in result.material} == {"cer", "crl", "ocsp", "tst"}
+
+
+@pytest.mark.parametrize(
+    ("purposes", "passes"),
+    [
+        ([ExtendedKeyUsageOID.SERVER_AUTH], False),
+        ([ExtendedKeyUsageOID.TIME_STAMPING], False),
+        ([ExtendedKeyUsageOID.OCSP_SIGNING, ExtendedKeyUsageOID.SERVER_AUTH], False),
+        ([ExtendedKeyUsageOID.EMAIL_PROTECTION], True),
+        ([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH], True),
+        ([x509.ObjectIdentifier("1.3.6.1.4.1.311.10.3.12")], True),
+        ([], True),
+    ],
+)
+def test_certificates_of_machines_sign_nothing(
+    tmp_path: Path, world: World, purposes: list[x509.ObjectIdentifier], *, passes: bool
+) -> None:
+    party = world.make(f"Mục đích {len(purposes)}", world.issuing, purposes=purposes)
+    [report] = check(tmp_path, sign_pdf(world, party=party), world).reports
+    expected = Indication.TOTAL_PASSED if passes else Indication.INDETERMINATE
+    assert report.indication is expected, report.as_text("en")
+    assert passes or report.sub_indication is SubIndication.CHAIN_CONSTRAINTS_FAILURE
