@@ -7,13 +7,13 @@ from pathlib import Path
 import pikepdf
 import pytest
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
-from pyhanko.sign import signers
+from pyhanko.sign import fields, signers
 
 from archive_service.signatures import Indication, SignatureCheck
 from archive_service.signatures.report import Integrity
 from tests.unit.signatures import pdf_makers as makers
 from tests.unit.signatures.checking import check
-from tests.unit.signatures.pdf_attacks import EVIL, appended, contents_span, startxref, stream
+from tests.unit.signatures.pdf_attacks import EVIL, appended, contents_span, signed, startxref, stream
 from tests.unit.signatures.pki_fixtures import SIGNED_AT, World, blank_pdf, clock_at, sign_cms
 
 # pyHanko leaves much untyped that these tests call
@@ -114,3 +114,24 @@ def test_damaged_object_stream_is_no_crash(tmp_path: Path, world: World) -> None
     pdf[end - 6 : end - 2] = b"\0\0\0\0"
     result = judged(tmp_path, world, bytes(pdf) + b"%/ByteRange [0 1 2 3] /Contents <00>\n")
     assert result.indication is Indication.INDETERMINATE
+
+
+def _two_contents() -> bytes:
+    """A file prepared by its author: the page's content is defined twice, and the cross-references point at the first."""
+    pdf = blank_pdf()
+    table = pdf.rindex(b"xref\n", 0, pdf.rindex(b"startxref"))
+    second = b"3 0 obj\n%s\nendobj\n" % stream(EVIL)
+    moved = pdf[:table] + second + pdf[table:]
+    return moved.replace(b"startxref\n%d" % table, b"startxref\n%d" % (table + len(second)))
+
+
+@pytest.mark.parametrize("certified", [False, True])
+def test_content_switched_by_cross_references_alone(tmp_path: Path, world: World, *, certified: bool) -> None:
+    """Hide and replace: the update holds no object at all, only another place for one that was signed."""
+    permission = fields.MDPPerm.FILL_FORMS if certified else None
+    pdf = signed(world, pdf=_two_contents(), certify=permission)
+    assert judged(tmp_path, world, pdf).indication is Indication.TOTAL_PASSED
+    place = pdf.rindex(b"3 0 obj", 0, pdf.index(EVIL))
+    [report] = judged(tmp_path, world, appended(pdf, {}, offsets={3: place})).reports
+    assert report.indication is Indication.INDETERMINATE
+    assert "CONTENT_CHANGED" in {reason.code for reason in report.reasons}
