@@ -9,16 +9,20 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 
+from archive_service.clock import LEGAL_ZONE
 from archive_service.errors import ConfigurationInvalid
 from archive_service.resources import profiles_dir
 
 FINDINGS_VERSION = "1"
 """Version folder of the finding catalogue this code is written against."""
+_ISO: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d.*)?")
+_DAY_CHARS: Final = len("2025-03-28")
 _FIELD: Final = re.compile(r"\{[^{}]*\}")
 
 
@@ -64,10 +68,11 @@ class Finding:
         return self.severity_override or definition(self.code).severity
 
     def message(self, language: str = "vi") -> str:
-        """Returns the text in `language` ("vi" or "en") with the params filled in."""
+        """Returns the text in `language` ("vi" or "en") with the params filled in; Vietnamese has days and times as people write them."""
         entry = definition(self.code)
-        template = entry.en if language == "en" else entry.vi
-        return template.format_map(_Params(self.params))
+        if language == "en":
+            return entry.en.format_map(_Params(self.params))
+        return entry.vi.format_map(_Params({name: _spoken(value) for name, value in self.params.items()}))
 
     def as_json(self, language: str = "vi") -> dict[str, Any]:
         """Returns the JSON form of DESIGN section 5, with both texts and the params."""
@@ -80,6 +85,21 @@ class Finding:
             "message_en": self.message("en"),
             "params": dict(self.params),
         }
+
+
+def _spoken(value: Any) -> Any:  # any value of a finding's params
+    """Returns an ISO 8601 day as dd/MM/yyyy and a moment in Vietnamese time, to the second where it has any; all else as it is."""
+    if not isinstance(value, str) or not _ISO.fullmatch(value):
+        return value
+    try:
+        at = datetime.fromisoformat(value)
+        if at.tzinfo is not None:
+            at = at.astimezone(LEGAL_ZONE)
+    except (ValueError, OverflowError):  # no such day; a moment at the ends of the calendar has no Vietnamese time
+        return value
+    if at.tzinfo is None:
+        return f"{at:%d/%m/%Y}" if len(value) == _DAY_CHARS else value
+    return f"{at:{'%d/%m/%Y %H:%M:%S' if at.second else '%d/%m/%Y %H:%M'}}"
 
 
 class _Params(dict[str, Any]):
