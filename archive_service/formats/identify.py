@@ -40,6 +40,9 @@ _EXIF_WINDOW_BYTES: Final = 4 * 1024
 _MARK_BYTES: Final = 320
 _SEARCH_BYTES: Final = 16 * 1024 * 1024
 """How far from either end of a PDF markers of PDF/A, PDF/X, PDF/E and PDF/VT are looked for."""
+_LONG_BYTES: Final = 64 * 1024 * 1024
+"""Recordings longer than this are identified by their ends."""
+_MEDIA_TAIL_BYTES: Final = 64 * 1024
 _WINDOW_FROM_BYTES: Final = 1024
 """Smaller files are given to PRONOM whole."""
 _XMP_MARK: Final = (b"pdf", re.compile(rb"pdf(?:aid|xid|vtid|uaid|a/ns)"))
@@ -105,10 +108,15 @@ def identify(path: Path, *, name: str) -> Identification:
             libmagic_mime, warning = _ask_libmagic(head)
             libmagic_mime = _refine(libmagic_mime, head, extension)
             window = _window(source.fileno(), head, size) if size > _WINDOW_FROM_BYTES else None
+            ends = _media_ends(source.fileno(), head, size, libmagic_mime)
         if window is not None:
             told = _identified_by_window(window, libmagic_mime, warning, extension)
             if told is not None:
                 return told
+        if ends is not None:
+            answer = _siegfried(_Bytes(ends), extension)
+            if _one_match_by_bytes(answer):
+                return _combine(answer, libmagic_mime, [warning] if warning else [], extension, size)
         answer = _siegfried(path, extension)
     except OSError as exc:
         raise StoreUnavailable(f"{name}: {exc}", name=name) from exc
@@ -291,6 +299,13 @@ def _window(descriptor: int, head: bytes, size: int) -> bytes | None:
         start, end = _plain(head[:_HEAD_BYTES], _tail(descriptor, size))
         return start + _pdf_marks(descriptor, head, size) + b"\n" + end
     return None
+
+
+def _media_ends(descriptor: int, head: bytes, size: int, libmagic_mime: str | None) -> bytes | None:
+    """Returns both ends of a long recording, which are all that signatures of audio and video look at; Siegfried would read gigabytes."""
+    if size <= _LONG_BYTES or not (libmagic_mime or "").startswith(("audio/", "video/")):
+        return None
+    return head + os.pread(descriptor, _MEDIA_TAIL_BYTES, size - _MEDIA_TAIL_BYTES)
 
 
 _VARYING: Final = re.compile(rb"<[0-9A-Fa-f]+>|[0-9]+")

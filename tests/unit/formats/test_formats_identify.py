@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from datetime import date
 from pathlib import Path
 
@@ -59,6 +60,24 @@ def test_looking_at_parts_gives_what_the_whole_gives(content, tmp_path, monkeypa
     ours = identify(path, name="a.bin")
     monkeypatch.setattr(module, "_WINDOW_FROM_BYTES", 1 << 40)
     assert identify(path, name="a.bin").candidates == ours.candidates
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.mp4", files.mp4(seconds=9, payload=5_000)), ("a.wav", files.wav(0.1)), ("a.mp3", files.mp3(30))],
+)
+def test_a_long_recording_is_identified_by_its_ends(name, content, tmp_path):
+    """Sparse on this disk; reading four gigabytes of it would take longer than the check of one file may."""
+    path = files.write(tmp_path, name, content)
+    small = identify(path, name=name)
+    with path.open("r+b") as out:
+        out.truncate(4_000_000_000)
+        out.seek(-len(content), 2)
+        out.write(content)
+    started = time.process_time()
+    large = identify(path, name=name)
+    assert time.process_time() - started < 1
+    assert (large.mime, large.puid, large.by_content) == (small.mime, small.puid, True)
 
 
 def test_environment_and_ctypes_are_left_alone():
