@@ -1,8 +1,9 @@
 """Verifying a signature value the way makers of signatures in the field write them; what cannot be computed is never called wrong.
 
-pyHanko verifies what RFC 5652 and its companions prescribe. Honest files differ in four ways, each kept to what cannot be forged:
+pyHanko verifies what RFC 5652 and its companions prescribe. Honest files differ in five ways, each kept to what cannot be forged:
   - The signature algorithm names only a key (id-ecPublicKey, id-dsa): the digest is the signer's digest algorithm (iText 5).
   - It names another digest than the signer's digest algorithm: OpenSSL goes by the latter. Judged weak or mismatched elsewhere.
+  - RSA with SHA-3 is named by a number that pyHanko does not know.
   - The DigestInfo of an RSA signature leaves out the NULL: RFC 8017 appendix B.1 has it accepted, clause 9.2 note 1 compares encodings.
   - The signed attributes are written in another order or encoding than the DER that is signed (RFC 5652 clause 5.4).
 """
@@ -24,6 +25,10 @@ from pyhanko_certvalidator.util import get_pyca_cryptography_hash
 
 _KEY_ONLY: Final = {"1.2.840.10045.2.1": "ecdsa", "1.2.840.10040.4.1": "dsa", "dsa": "dsa"}
 """Algorithms that stand for a key where one for a signature belongs."""
+_RSA_SHA3: Final = {
+    f"2.16.840.1.101.3.4.3.{number}": f"sha3_{bits}" for number, bits in ((13, 224), (14, 256), (15, 384), (16, 512))
+}
+"""RSA with SHA-3 (RFC 8702, NIST), which pyHanko does not know by name."""
 _PURE: Final = frozenset({"ed25519", "ed448", "mldsa44", "mldsa65", "mldsa87"})
 """Algorithms that sign the content itself, never a digest of it."""
 _SEQUENCE: Final = 0x30
@@ -52,6 +57,11 @@ class TolerantSignatureValidator(SignatureValidator):
             UnsupportedAlgorithm: it cannot be computed.
         """
         named = _named(signature_algorithm, context.contextual_md_algorithm)
+        digest = _RSA_SHA3.get(signature_algorithm["algorithm"].native)
+        if digest is not None:
+            if digest != context.contextual_md_algorithm:
+                raise UnsupportedAlgorithm(f"RSA with {digest} over a digest by {context.contextual_md_algorithm}")
+            named = algos.SignedDigestAlgorithm({"algorithm": "rsassa_pkcs1v15"})
         try:
             DEFAULT_SIGNATURE_VALIDATOR.validate_signature(signature, signed_data, public_key_info, named, context)
         except _NOT_COMPUTABLE as exc:

@@ -80,6 +80,25 @@ def _raw_rsa(party: Party, info: bytes) -> bytes:
     return pow(int.from_bytes(block), numbers.d, numbers.public_numbers.n).to_bytes(size)
 
 
+@pytest.mark.parametrize("named", ["sha3_256", "sha3_512"])
+def test_rsa_with_sha3(tmp_path: Path, world: World, rsa_party: Party, named: str) -> None:
+    """By its number (NIST), which pyHanko does not know; with another digest beside it nothing is computed."""
+
+    def make(content: bytes, listed: str) -> bytes:
+        return built(
+            rsa_party,
+            attributes(hashlib.new(listed, content).digest()),
+            lambda octets: rsa_party.key.sign(octets, padding.PKCS1v15(), getattr(hashes, named.upper())()),
+            digest=listed,
+            algorithm={"sha3_256": "2.16.840.1.101.3.4.3.14", "sha3_512": "2.16.840.1.101.3.4.3.16"}[named],
+        )
+
+    assert judged(tmp_path, world, make(CONTENT, named)).indication is Indication.TOTAL_PASSED
+    forged = make(CONTENT, named).replace(CONTENT, CONTENT.replace(b"12", b"13"))
+    assert judged(tmp_path, world, forged).sub_indication is SubIndication.HASH_FAILURE
+    assert judged(tmp_path, world, make(CONTENT, "sha256")).integrity is Integrity.NOT_CHECKED
+
+
 WITHOUT_NULL = bytes.fromhex("302f300b0609608648016503040201") + b"\x04\x20"
 """DigestInfo of SHA-256 whose algorithm has no parameters (RFC 8017 appendix B.1)."""
 
