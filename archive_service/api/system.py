@@ -33,6 +33,7 @@ from archive_service.models import (
     Submission,
 )
 from archive_service.service import Service
+from archive_service.storage.filesystem import FilesystemStore
 
 router = APIRouter(tags=["system"])
 
@@ -45,7 +46,7 @@ def healthz() -> PlainTextResponse:
 
 @router.api_route("/readyz", methods=["GET", "HEAD"])
 def readyz(service: ServiceDep) -> JSONResponse:
-    """Says whether the service can do its work: database at the right schema, every storage location there."""
+    """Says whether the service can do its work: database at the right schema, storage locations configured and their folders there."""
     problems = _database_problems(service) + _storage_problems(service)
     notices: tuple[str, ...] = ()
     try:
@@ -70,7 +71,13 @@ def _storage_problems(service: Service) -> list[str]:
         stores = service.stores
     except ArchiveError as exc:
         return [exc.message]
-    return [] if stores else ["no storage location"]
+    if not stores:
+        return ["no storage location"]
+    # A bucket is not asked here: a probe that waits for the network would make a slow store look like a dead service.
+    folders = {name: store for name, store in stores.items() if isinstance(store, FilesystemStore)}
+    return [
+        f"storage location {name}: its folder is not there" for name, store in folders.items() if not store.is_there()
+    ]
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

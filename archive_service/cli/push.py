@@ -19,7 +19,6 @@ from archive_service.errors import BadRequest, StoreUnavailable
 
 TRIES: Final = 5
 """Tries of one request before the dossier is given up for this run; repeating the command goes on where it stopped."""
-SETTLED: Final = frozenset({"REJECTED", "RETURNED", "AWAITING_APPROVAL", "APPROVED", "STORED"})
 UNSETTLED: Final = frozenset({"RECEIVING", "CHECKING"})
 
 
@@ -242,8 +241,8 @@ def _reasons(answer: httpx.Response) -> list[str]:
 
 
 def wait_for(client: Client, outcome: Outcome, *, limit_s: float = 600) -> None:
-    """Waits until a pushed dossier was checked and takes its findings into the outcome."""
-    if outcome.submission_id is None or outcome.state not in UNSETTLED or outcome.problems:
+    """Waits until a pushed dossier was checked and takes its findings into the outcome; one checked before tells them again."""
+    if outcome.submission_id is None or outcome.problems:
         return
     deadline = clock.monotonic_s() + limit_s
     pause = 0.05
@@ -255,7 +254,7 @@ def wait_for(client: Client, outcome: Outcome, *, limit_s: float = 600) -> None:
             return
         if body is None:
             return
-        if outcome.state in SETTLED:
+        if outcome.state not in UNSETTLED:
             outcome.problems += [
                 f"{finding['severity']} {finding['code']} {finding['location']}: {finding['message']}"
                 for finding in body["findings"]

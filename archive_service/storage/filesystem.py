@@ -97,6 +97,10 @@ class FilesystemStore:
         """The location's name."""
         return self._name
 
+    def is_there(self) -> bool:
+        """Returns whether the folder that was taken into use is still there: a disk may have been unmounted since."""
+        return self._objects.is_dir() and self._locks.is_dir()
+
     @property
     def capabilities(self) -> Capabilities:
         """Locks kept by this service, no versions."""

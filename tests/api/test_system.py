@@ -82,6 +82,16 @@ def test_locations_that_cannot_be_opened_are_not_ready(archive: Archive, tmp_pat
     assert "missing.toml" in answer.json()["problems"][0]
 
 
+def test_a_location_whose_folder_is_gone_is_not_ready(archive: Archive) -> None:
+    assert archive.http.get("/readyz").status_code == 200
+    folder = archive.service.settings.data_dir / "storage" / "kho-2"
+    folder.rename(folder.with_name("elsewhere"))
+    answer = archive.http.get("/readyz")
+    assert (answer.status_code, answer.json()["problems"]) == (503, ["storage location kho-2: its folder is not there"])
+    folder.with_name("elsewhere").rename(folder)
+    assert archive.http.get("/readyz").status_code == 200
+
+
 def test_metrics_count_and_name_nobody(archive: Archive, dossier: Path) -> None:
     archive.push(dossier)
     lines = archive.http.get("/metrics").text
