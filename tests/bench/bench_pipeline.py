@@ -9,8 +9,8 @@ Beside it, measured with the same dossiers in the same run:
 - `bare`: the calls to system, qpdf and SQLite that this pipeline's own way is made of, without the service around them: nine files made durable
   in staging, opened, hashed into the package, two copies, eleven commits, files removed.
 
-CPU is user and system time of this process; `others` is that of the processes it started (limited checks, a PostgreSQL server), their start
-left out. `best_tenth` is the dossier that a tenth of them stay below: nearer to an idle machine than the mean is.
+CPU is user and system time of this process; `others` is that of the processes it started (limited checks; PostgreSQL, as tests start it:
+without flushing), their start left out. `best_tenth` is the dossier that a tenth of them stay below: nearer to an idle machine than the mean.
 
 Run as `python -m tests.bench.bench_pipeline [dossiers] [--profile]`; --profile prints functions, of SQLite and checks in this process.
 """
