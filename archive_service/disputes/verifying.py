@@ -41,6 +41,9 @@ from archive_service.transfer.signatures_again import signatures_again
 BOTH: Final = "vi / en"
 MAX_SMALL_BYTES: Final = 64 * 1024 * 1024
 """Manifests, keys and evidence files are read whole; a larger one is not ours."""
+MAX_VERSION: Final = 1_000_000
+MAX_KEYS: Final = 100
+"""Most keys of one file: a log changes its key every few years."""
 _TIMESTAMP_SCHEME: Final = "timestamp"
 _KEYS: Final = "keys/log.vkey"
 
@@ -160,7 +163,10 @@ def _keys(file: Path) -> tuple[NoteKey, ...]:
 
 
 def _parsed_keys(text: str) -> tuple[NoteKey, ...]:
-    return tuple(parse_vkey(line.strip()) for line in text.splitlines() if line.strip())
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > MAX_KEYS:
+        raise ConfigurationInvalid(f"{len(lines)} keys; at most {MAX_KEYS} are read")
+    return tuple(map(parse_vkey, lines))
 
 
 # ------------------------------------------------------------------ one file
@@ -255,7 +261,8 @@ def _manifest(content: bytes | None) -> tuple[dict[str, Any], list[dict[str, Any
         distinct = (
             len({item["version"] for item in versions}) == len({item["aip"] for item in versions}) == len(versions)
         )
-        sound = manifest["type"] == PACKAGE_TYPE and versions and distinct
+        numbered = all(0 < int(item["version"]) <= MAX_VERSION for item in manifest["versions"])
+        sound = manifest["type"] == PACKAGE_TYPE and versions and distinct and numbered
         problem = "" if sound else f"not of form {PACKAGE_TYPE}"
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
         return {}, [], f"{type(exc).__name__}: {exc}"
@@ -318,6 +325,11 @@ def _with_enclosed(trust: Trusted, keys: bytes | None, anchors: bytes | None) ->
     taken = [key.vkey() for key in enclosed if not trust.keys]
     taken += [f"{item.subject.human_friendly}, SHA-256 {item.sha256.hex()}" for item in roots if not known]
     own = replace(trust, keys=trust.keys or enclosed, anchors=trust.anchors or roots)
+    if not (own.keys or own.anchors):
+        nothing = (
+            "không có khóa hay chứng thư gốc nào: hãy dùng --trust / no keys or root certificates at all: give --trust"
+        )
+        return own, CheckResult(name="trust_source", outcome=Outcome.INDETERMINATE, reasons=[nothing])
     if not taken:
         return own, CheckResult(name="trust_source", outcome=Outcome.PASSED)
     said = "lấy từ chính gói này: hãy so với bản công bố, hoặc dùng --trust / from this package itself: compare, or give --trust"

@@ -5,7 +5,8 @@ the package, or a store given by whoever asks) → the verdicts must be those of
 
     PASSED         every verdict comes out as stored
     FAILED         one does not, although everything it rests on is the same; or the bytes no longer fit a signature
-    INDETERMINATE  one does not, and policy, trust store or program are not those of the time, so that a difference may have that cause
+    INDETERMINATE  one does not, and policy, trust store or program are not those of the time, so that a difference may have that cause;
+                   or a check was stopped here, by time or memory
 
 A verdict that is better under the given anchors than stored is no fault of the package: what is stored must come out again under the
 recorded anchors (none at all, where the package was built without), and the difference is told in words. Whoever builds a package can
@@ -28,6 +29,7 @@ from archive_service.ingest.evidence import ANCHORS_FILE_NAME
 from archive_service.packaging.aip_reader import AipMetadata, ArchivedFile
 from archive_service.packaging.package_view import PackageView
 from archive_service.packaging.verify import CheckResult, OpenedAip, Outcome
+from archive_service.signatures.acceptance import STOPPED
 from archive_service.signatures.certificates import name_text
 from archive_service.signatures.policy import SignaturePolicy, load_policy
 from archive_service.signatures.pool import SignaturePool, SignatureTask
@@ -115,12 +117,14 @@ def _judged(view: PackageView, metadata: AipMetadata, trust: TrustStore | None, 
     unknown = sorted(metadata.signature_reports.keys() - {part.file.component_id for part in parts})
     problems = [(True, f"{component_id}: reports for a component that is not there") for component_id in unknown]
     checks = _validate(view, parts, terms, material, pool)
+    terms = _with_stops(terms, checks)
     settled = [part for part in parts if _is_no_worse(part, _of(checks, part), terms)]
     for part in parts:
         problems += () if part in settled else _differences(part, _of(checks, part), terms)
     if settled:
         own = _terms(metadata, material, None)
         recorded = _validate(view, parts, own, material, pool)
+        own = _with_stops(own, recorded)
         for part in settled:
             problems += _differences(part, _of(recorded, part), own)
     better = sum(was != now for part in settled for was, now in _indications(part, _of(checks, part)))
@@ -139,6 +143,12 @@ def _judged(view: PackageView, metadata: AipMetadata, trust: TrustStore | None, 
             "notes": _notes(terms, better, given=trust is not None),
         },
     )
+
+
+def _with_stops(terms: _Terms, checks: Mapping[str, SignatureCheck]) -> _Terms:
+    """Returns terms under which a difference decides nothing, where a check was stopped: what that file carries may be what another lacks."""
+    stopped = any(text.startswith(STOPPED) for check in checks.values() for text in check.not_checked)
+    return replace(terms, differs=(*terms.differs, "a check was stopped")) if stopped else terms
 
 
 def _of(checks: Mapping[str, SignatureCheck], part: _Again) -> SignatureCheck:
@@ -306,8 +316,12 @@ def _extract(view: PackageView, source: str, target: Path) -> None:
 
 
 def _differences(part: _Again, check: SignatureCheck, terms: _Terms) -> Iterator[tuple[bool, str]]:
-    """Yields what came out otherwise than stored, with whether it makes the check fail."""
+    """Yields what came out otherwise than stored, with whether it makes the check fail; a check that was stopped here proves nothing."""
     name, found = part.file.component_id, [report.as_json() for report in check.reports]
+    stops = [text for text in check.not_checked if text.startswith(STOPPED)]
+    if stops and [report["reasons"] for report in found] != [stored.get("reasons") for stored in part.stored]:
+        yield False, f"{name}: not checked: {'; '.join(stops)}"
+        return
     if len(found) != len(part.stored):
         yield (
             not terms.differs,

@@ -148,6 +148,8 @@ def test_several_files_go_through_processes_in_order(handed: dict[str, Path], tm
         '{"type": "archive-dispute/1", "dossier_code": "\\ud800", "versions": []}',
         '{"versions": [{"version": Infinity, "aip": "a", "evidence": "b"}]}',
         '{"versions": [{"version": 1e999, "aip": "a", "evidence": "b"}]}',
+        '{"type": "archive-dispute/1", "versions": [{"version": 1000001, "aip": "a", "evidence": "b"}]}',
+        '{"type": "archive-dispute/1", "versions": [{"version": 1, "aip": "a", "evidence": "b"}, {"version": 1, "aip": "c", "evidence": "d"}]}',
         '{"versions": 5}',
         "[]",
     ],
@@ -160,6 +162,21 @@ def test_a_hostile_manifest_is_told(tmp_path: Path, manifest: str) -> None:
         found = verify_file(path, Trusted(at=clock.now()), pool)
     assert (found.kind, found.outcome) == ("dispute-package", Outcome.FAILED)
     json.dumps(found.as_json(), ensure_ascii=False).encode()
+
+
+def test_a_package_without_keys_claims_no_trust(tmp_path: Path) -> None:
+    path = tmp_path / "package.zip"
+    manifest = {"type": "archive-dispute/1", "versions": [{"version": 1, "aip": "a", "evidence": "b"}]}
+    for keys, expected in (
+        (b"", Outcome.INDETERMINATE),
+        (generate_signer("log").key.vkey().encode() * 200, Outcome.FAILED),
+    ):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(MANIFEST, json.dumps(manifest))
+            archive.writestr("keys/log.vkey", keys.replace(b"log+", b"\nlog+"))
+        with SignaturePool(1, time_limit_s=10) as pool:
+            found = verify_file(path, Trusted(at=clock.now()), pool)
+        assert [check.outcome for check in found.checks if check.name == "trust_source"] == [expected]
 
 
 def test_a_name_no_encoding_has_is_shown(tmp_path: Path) -> None:

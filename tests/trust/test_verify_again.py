@@ -164,6 +164,14 @@ def test_a_report_that_was_taken_away_is_found_out(content: AipContent, tmp_path
     assert found.reasons[0].startswith("c03: 0 reports are stored, 1 signatures were found")
 
 
+def test_a_check_that_is_stopped_here_accuses_nobody(content: AipContent, tmp_path: Path) -> None:
+    """A machine with too little memory cannot tell that a package is false."""
+    with SignaturePool(1, memory_limit_bytes=1024 * 1024) as starved:
+        found = _again(_written(content, tmp_path / "package.zip"), starved)
+    assert found.outcome is Outcome.INDETERMINATE, found.reasons
+    assert any("not checked: PROCESS_KILLED" in reason for reason in found.reasons)
+
+
 def test_a_report_by_a_policy_nobody_has_is_not_judged(
     content: AipContent, tmp_path: Path, pool: SignaturePool
 ) -> None:
