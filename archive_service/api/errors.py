@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
@@ -131,6 +131,9 @@ def _methods(request: Request) -> list[str]:
 
 
 async def _database_error(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, DataError):  # of the values and not of the moment: PostgreSQL takes no NUL in a text, for one
+        _log.warning("%s %s: %s", request.method, request.url.path, error)
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, errors.BadRequest.code, "a value that the database cannot hold")
     _log.error("%s %s: database error", request.method, request.url.path, exc_info=error)
     return problem(
         HTTPStatus.SERVICE_UNAVAILABLE, "DATABASE_UNAVAILABLE", "the database could not do this now; try again"

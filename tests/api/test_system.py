@@ -1,6 +1,7 @@
 """Health, counts, the queue and the audit log; every failure a problem without a stack trace, nothing acknowledged that was not committed."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -239,6 +240,31 @@ def test_a_body_that_is_no_json_is_a_malformed_request(archive: Archive, body: b
     headers = {"Content-Type": "application/json"}
     answer = archive.call("POST", "decisions", role=RoleName.ARCHIVIST, content=body, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (422, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "records?dossier_code=%00", None),
+        ("GET", "submissions?archiving_agency=a%00b", None),
+        ("GET", f"records/{UUID(int=1)}/components/%00/content", None),
+        ("POST", "holds", {"agency": "a\0", "reason": "r", "legal_basis": "b", "dossier_codes": ["x\0"]}),
+    ],
+)
+def test_a_value_no_database_holds_is_never_a_passing_problem(
+    archive: Archive, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    answer = archive.call(method, path, role=RoleName.RECORDS_HEAD, json=body)
+    assert answer.status_code in {200, 404, 422}
+    if answer.status_code != 200:
+        assert answer.json()["code"] in {"BAD_REQUEST", "NOT_FOUND"}
+
+
+def test_a_name_no_database_holds_signs_nobody_in(archive: Archive) -> None:
+    token = re.search(r'name="csrf" value="([0-9a-f]+)"', archive.http.get("/sign-in").text)
+    assert token is not None
+    answer = archive.http.post("/sign-in", data={"username": "a\0", "password": "b", "csrf": token[1]})
+    assert answer.status_code in {403, 422}
 
 
 def _in_parts(total: int) -> Iterator[bytes]:
