@@ -11,7 +11,7 @@ from uuid import UUID
 
 from archive_service.clock import require_aware
 from archive_service.digests import Digest, RunningDigest, sha256
-from archive_service.dossier import Dossier, parse_dossier, parse_json
+from archive_service.dossier import Dossier, content_digest, parse_dossier, parse_json
 from archive_service.errors import PackageInvalid
 from archive_service.packaging import layout
 from archive_service.packaging.content import CsipVersion, PremisAgent, PremisEvent
@@ -61,6 +61,8 @@ class AipMetadata:
     at: datetime
     dossier: Dossier
     dossier_json: bytes
+    content: Digest
+    """Digest of the canonical dossier.json."""
     findings: Sequence[Mapping[str, Any]]
     signature_reports: Mapping[str, Sequence[Mapping[str, Any]]]
     retention: Mapping[str, Any]
@@ -121,10 +123,7 @@ def _metadata(
 ) -> AipMetadata:
     about = _read_as(view, layout.PACKAGE_JSON, dict)
     dossier_json = read_bytes(view, layout.DOSSIER_JSON, _JSON_BYTES_MAX)
-    value, problems = parse_json(dossier_json)
-    dossier, more = parse_dossier(value) if not problems else (None, [])
-    if dossier is None:
-        raise PackageInvalid("dossier.json is malformed", findings=[*problems, *more])
+    dossier, content = _read_dossier(dossier_json)
     events, agents = read_provenance(view)
     if documents is None:
         documents = [read_package_mets(view, path) for path in (layout.METS, layout.REP_METS)]
@@ -143,6 +142,7 @@ def _metadata(
         at=require_aware(datetime.fromisoformat(about["at"])),
         dossier=dossier,
         dossier_json=dossier_json,
+        content=content,
         findings=_read_as(view, layout.FINDINGS_JSON, list),
         signature_reports=_read_as(view, layout.SIGNATURES_JSON, dict),
         retention=_read_as(view, layout.RETENTION_JSON, dict),
@@ -155,6 +155,15 @@ def _metadata(
             given: f"{layout.VALIDATION}/{name}" for given, name in about["validation_material"].items()
         },
     )
+
+
+def _read_dossier(dossier_json: bytes) -> tuple[Dossier, Digest]:
+    """Returns the dossier and its content digest; the parsed JSON, some 3 KB for each component, is let go of here."""
+    value, problems = parse_json(dossier_json)
+    dossier, more = parse_dossier(value) if not problems else (None, [])
+    if dossier is None:
+        raise PackageInvalid("dossier.json is malformed", findings=[*problems, *more])
+    return dossier, content_digest(value)
 
 
 def read_bytes(view: PackageView, path: str, limit_bytes: int) -> bytes:

@@ -3,7 +3,6 @@
 No database takes part, so packages are read in processes of their own, and the one that writes is left with as little as can be.
 """
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from uuid import UUID
 
 from archive_service import clock
 from archive_service.digests import RunningDigest, chunks
-from archive_service.dossier import content_digest
 from archive_service.dossier_columns import coded_columns, component_columns, record_columns, submission_columns
 from archive_service.errors import ConfigurationInvalid, PackageInvalid, StoredObjectMissing
 from archive_service.findings import Severity
@@ -182,9 +180,7 @@ def _submission(metadata: AipMetadata) -> Row:
     intake = metadata.intake
     severities = [finding["severity"] for finding in metadata.findings]
     count = len(metadata.dossier.components)
-    return submission_columns(
-        metadata.dossier, content_digest(json.loads(metadata.dossier_json.decode("utf-8-sig")))
-    ) | {
+    return submission_columns(metadata.dossier, metadata.content) | {
         "form": intake["form"],
         "source_system": intake["source_system"],
         "sent_at": _time(intake["sent_at"]),

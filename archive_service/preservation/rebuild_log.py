@@ -252,7 +252,7 @@ class _Waiting:
     def add_place(self, place: AipPlace, leaf_index: int, seal: int) -> None:
         """Takes where an AIP stands in the log."""
         self.places.append({"aip_id": place.aip_id, "leaf_index": leaf_index, "leaf": place.leaf, "seal": seal})
-        self._more(1)
+        self._one_more()
 
     def add_facts(self, submission_id: UUID, components: list[dict[str, Any]]) -> None:
         """Takes what was found out about components."""
@@ -260,11 +260,11 @@ class _Waiting:
             rows = self.facts.setdefault(tuple(row), [])
             rows.append({f"b_{name}": value for name, value in _typed(Component, row).items()})
             rows[-1]["b_submission_id"] = submission_id
-        self._more(len(components))
+            self._one_more()
 
-    def _more(self, count: int) -> None:
-        self.count += count
-        if self.count >= _BATCH:
+    def _one_more(self) -> None:
+        self.count += 1
+        if self.count == _BATCH:
             self.write()
 
     def write(self) -> None:
