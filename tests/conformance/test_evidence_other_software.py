@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from asn1crypto import pem
+from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives import serialization
 
 from archive_service import clock
@@ -125,16 +126,20 @@ JARS = ("bcprov.jar", "bcpkix.jar", "bcutil.jar")
 @pytest.fixture(scope="module")
 def bouncy_castle(tmp_path_factory: pytest.TempPathFactory, not_run: NotRun) -> list[str]:
     """The command that runs the verifier, compiled once."""
+    return compiled("VerifyEvidenceRecord", tmp_path_factory.mktemp("classes"), not_run)
+
+
+def compiled(name: str, classes: Path, not_run: NotRun) -> list[str]:
+    """Returns the command that runs a program of ours over Bouncy Castle."""
     folder = Path(os.environ.get("ARCHIVE_TEST_JARS", "/usr/share/java"))
     jars = [folder / name for name in JARS]
     if not all(jar.is_file() for jar in jars):
         not_run("bouncycastle", f"no {', '.join(JARS)} in {folder} (Debian package libbcpkix-java)")
     java, javac = tool("java", not_run), tool("javac", not_run)
-    classes = tmp_path_factory.mktemp("classes")
     class_path = os.pathsep.join([*map(str, jars), str(classes)])
-    source = Path(__file__).parent / "java" / "VerifyEvidenceRecord.java"
+    source = Path(__file__).parent / "java" / f"{name}.java"
     subprocess.run([javac, "-cp", class_path, "-d", classes, source], check=True, capture_output=True, timeout=120)
-    return [java, "-cp", class_path, "VerifyEvidenceRecord"]
+    return [java, "-cp", class_path, name]
 
 
 def judged(command: list[str], folder: Path, record: EvidenceRecord, tsa: LocalTsa, group: Sequence[bytes]) -> str:
@@ -179,6 +184,44 @@ def test_bouncy_castle_refuses_what_we_refuse(tmp_path: Path, bouncy_castle: lis
     tsa = create_local_tsa(valid_from=T0 - timedelta(days=1))
     record = renewed_trees(seal(GROUPS, tsa, T0), GROUPS, tsa, T0 + YEAR)[3]
     assert judged(bouncy_castle, tmp_path, record, tsa, [b"not archived"]).startswith("refused")
+
+
+UNITS = ["AIP 0", "AIP 1", "document+signature+report", "AIP 3", "letter+seal"]
+KEYS = [("EC", "256", "SHA256withECDSA"), ("RSA", "3072", "SHA512withRSAandMGF1"), ("EC", "384", "SHA3-256withECDSA")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keys", KEYS, ids=[key[2] for key in KEYS])
+def test_we_accept_bouncy_castles_records_for_their_data_only(
+    tmp_path: Path, not_run: NotRun, keys: tuple[str, str, str]
+) -> None:
+    command = compiled("MakeEvidenceRecords", tmp_path, not_run)
+    start = datetime(2024, 5, 6, tzinfo=UTC)
+    subprocess.run(
+        [*command, tmp_path, *keys, str(int(start.timestamp())), *UNITS], check=True, capture_output=True, timeout=120
+    )
+    anchors = [asn1_x509.Certificate.load((tmp_path / "root.cer").read_bytes())]
+    records = sorted(tmp_path.glob("*.ers"))
+    assert len(records) == len(UNITS) * 5
+    for path in records:
+        content, members = path.read_bytes(), UNITS[int(path.name[0])].split("+")
+        for given, expected in ((members, Indication.PASSED), ([*members[1:], "forged"], Indication.FAILED)):
+            objects = [
+                DataObject(
+                    name=item,
+                    digests={name: hashlib.new(name, item.encode()).digest() for name in ("sha256", "sha512")},
+                )
+                for item in given
+            ]
+            result = verify_evidence_record(
+                content,
+                objects,
+                at=start + 5 * YEAR,
+                anchors=anchors,
+                policy=load_algorithm_policy(),
+                whole_group=len(members) > 1,
+            )
+            assert (path.name, result.indication, result.integrity) == (path.name, expected, expected), codes(result)
 
 
 # ---------------------------------------------------------------- EU DSS
