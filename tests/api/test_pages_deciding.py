@@ -4,9 +4,7 @@ import re
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event, insert, update
-from sqlalchemy.engine import Connection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import insert, update
 
 from archive_service import clock
 from archive_service.findings import Finding
@@ -173,29 +171,31 @@ def _stand(archive: Archive, ids: list[str], state: State) -> None:
             advance(session, session.get_one(Submission, UUID(submission_id)), state, clock.unique_now())
 
 
+_REFUSE_THE_THIRD = {
+    "sqlite": (
+        (
+            "CREATE TRIGGER refuse_the_third BEFORE INSERT ON decision WHEN (SELECT count(*) FROM decision) >= 2 "
+            "BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        ),
+    ),
+    "postgresql": (
+        (
+            "CREATE FUNCTION refuse_the_third() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "IF (SELECT count(*) FROM decision) >= 2 THEN RAISE EXCEPTION 'no room'; END IF; RETURN NEW; END $$"
+        ),
+        "CREATE TRIGGER refuse_the_third BEFORE INSERT ON decision FOR EACH ROW EXECUTE FUNCTION refuse_the_third()",
+    ),
+}
+
+
 def test_a_database_that_fails_on_the_way_leaves_the_rest_waiting_and_says_so(archive: Archive) -> None:
     ids = _many(archive, 4)
-    browser = person(archive, "lan", RoleName.ARCHIVIST)
-    token = browser.token("/submissions")
     engine = archive.service.database.engine
-    made = 0
-
-    def fail(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-        nonlocal made
-        if statement.startswith("INSERT INTO decision"):
-            made += 1
-            if made == 3:
-                raise OperationalError(statement, {}, OSError("disk I/O error"))
-
-    event.listen(engine, "before_cursor_execute", fail)
-    try:
-        answer = browser.http.post(
-            "/decisions",
-            data={"csrf": token, "submission": ids, "decision": "approve"},
-            headers={"Accept": "text/html"},
-        )
-    finally:
-        event.remove(engine, "before_cursor_execute", fail)
+    with engine.begin() as connection:
+        for statement in _REFUSE_THE_THIRD[engine.dialect.name]:
+            connection.exec_driver_sql(statement)
+    browser = person(archive, "lan", RoleName.ARCHIVIST)
+    answer = browser.post("/decisions", "/submissions", submission=ids, decision="approve")
     page = browser.get(answer.headers["location"]).text
     assert "Đã duyệt 2 hồ sơ. 2 hồ sơ không xử lý được." in page
     assert f"{_code(4)}: Cơ sở dữ liệu tạm thời không dùng được" in page
