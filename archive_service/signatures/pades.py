@@ -33,7 +33,7 @@ from archive_service.signatures import hex_strings, pdf_structure
 from archive_service.signatures.assessment import Signed, assess, indication_of, unreadable
 from archive_service.signatures.chain import Circumstances, Purpose
 from archive_service.signatures.cms import UNREADABLE, could_not
-from archive_service.signatures.pdf_changes import DIFFERENCES
+from archive_service.signatures.pdf_changes import DIFFERENCES, in_words
 from archive_service.signatures.report import (
     ChangesAfterSigning,
     Indication,
@@ -214,7 +214,7 @@ def _changes(embedded: EmbeddedPdfSignature, reasons: list[Reason]) -> ChangesAf
     if not embedded.summarise_integrity_info()["docmdp_ok"] and embedded.docmdp_level is not None:
         reasons.append(Reason(code="CHANGE_NOT_PERMITTED"))
     if not isinstance(result, DiffResult):
-        reasons.append(Reason(code="CONTENT_CHANGED", params={"detail": str(result or "-")[:300]}))
+        reasons.append(Reason(code="CONTENT_CHANGED", params={"detail": in_words(result)}))
         suspicious = isinstance(result, SuspiciousModification)
         return ChangesAfterSigning.SUSPICIOUS if suspicious else ChangesAfterSigning.NOT_CHECKED
     level = result.modification_level

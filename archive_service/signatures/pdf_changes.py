@@ -8,6 +8,7 @@
   is no signature, however invisible the field is.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
@@ -26,6 +27,17 @@ from pyhanko.sign.diff_analysis.rules.form_field_rules import (
     SigFieldModificationRule,
     is_field_visible,
 )
+
+_REFERENCE: Final = re.compile(r"Reference\(idnum=(\d+), generation=(\d+)\)")
+_MORE_REFERENCES: Final = re.compile(r"((?:\d+ \d+ R, ){5})(?:\d+ \d+ R(?:, )?)+")
+"""Objects after the fifth of a list."""
+_WORDS_MAX: Final = 300
+
+
+def in_words(result: object) -> str:
+    """Returns what the analysis objected to, for a person: objects named as PDF names them, the first of many."""
+    text = _REFERENCE.sub(r"\1 \2 R", str(result or "-"))
+    return _MORE_REFERENCES.sub(r"\1…", text)[:_WORDS_MAX]
 
 
 class NewSignatureFields(SigFieldCreationRule):

@@ -13,10 +13,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import fields
+from pyhanko.sign.diff_analysis import SuspiciousModification
 from pyhanko.sign.signers import PdfTimeStamper
 
 from archive_service.digests import digest_bytes
 from archive_service.signatures import Indication, KnownExistence, TrustStore
+from archive_service.signatures.pdf_changes import in_words
 from archive_service.signatures.report import (
     ChangesAfterSigning,
     Integrity,
@@ -209,7 +211,8 @@ def test_page_changed_after_signing_never_passes(tmp_path: Path, world: World, l
     result = check(tmp_path, pdf, world, at=NEXT_DAY)
     assert result.indication is Indication.INDETERMINATE
     assert result.reports[0].changes_after_signing is ChangesAfterSigning.SUSPICIOUS
-    assert any(reason.code == "CONTENT_CHANGED" for reason in result.reports[0].reasons)
+    (told,) = [reason for reason in result.reports[0].reasons if reason.code == "CONTENT_CHANGED"]
+    assert "idnum" not in told.params["detail"]
     assert not any(report.covers_whole_file for report in result.reports)
 
 
@@ -425,3 +428,11 @@ def test_certificates_of_machines_sign_nothing(
     expected = Indication.TOTAL_PASSED if passes else Indication.INDETERMINATE
     assert report.indication is expected, report.as_text("en")
     assert passes or report.sub_indication is SubIndication.CHAIN_CONSTRAINTS_FAILURE
+
+
+def test_what_the_analysis_objects_to_is_told_for_people() -> None:
+    objects = ", ".join(f"Reference(idnum={number}, generation=0)" for number in range(11, 31))
+    told = in_words(SuspiciousModification(f"There are unexplained xrefs in revision 4: {objects}."))
+    assert told == "There are unexplained xrefs in revision 4: 11 0 R, 12 0 R, 13 0 R, 14 0 R, 15 0 R, …."
+    assert in_words("Reference(idnum=3, generation=1) differs") == "3 1 R differs"
+    assert in_words(None) == "-"
