@@ -158,7 +158,7 @@ def test_a_review_counts_the_records_of_the_own_agency(busy: Archive) -> None:
     assert due("H99.99") == [0] * ROWS
     browser = person(busy, "lan", RoleName.ARCHIVIST, agency="H40")
     page = browser.get("/retention").text
-    assert page.count("0 hồ sơ đến hạn") == ROWS - 1
+    assert page.count('small">0 hồ sơ đến hạn') == ROWS - 1  # the chart has years without any, too
     assert "2 hồ sơ đến hạn" not in page
     with busy.service.database.read() as session:
         first = session.scalars(select(RetentionReview.id).order_by(RetentionReview.on)).first()

@@ -152,7 +152,7 @@ def test_an_algorithm_that_ends_gets_new_hash_trees_over_the_bytes_read_again(ar
         assert {
             batch.retired_by for batch in session.scalars(select(EvidenceBatch).where(EvidenceBatch.source == "seal"))
         } == {1}
-    late = now + timedelta(days=3000)
+    late = now + timedelta(days=3500)  # the certificate of the second time-stamp ends within the lead time
     policy = replace(
         policy,
         digests={**policy.digests, "sha512": (late + 5 * YEAR).date()},

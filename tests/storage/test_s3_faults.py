@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from archive_service import clock
 from archive_service.errors import ArchiveError, ConfigurationInvalid, DigestMismatch, StoreFull, StoreUnavailable
 from archive_service.storage.locations import CredentialsRef
 from archive_service.storage.port import (
+    ReadBack,
     ReadBackOutcome,
     StoreAccessDenied,
     StoredObject,
@@ -256,8 +258,18 @@ def test_a_server_killed_and_started_again(own_server: seaweed.SeaweedServer, ma
         store.delete(before[0].key, version_id=before[0].version_id, disposition=DISPOSITION)
     own_server.start()
     for stored in before:
-        assert check(store, stored.key, content(), version_id=stored.version_id).outcome is INTACT
+        assert _when_volumes_are_found(store, stored).outcome is INTACT
         assert put(store, stored.key, content()) == stored
+
+
+def _when_volumes_are_found(store: S3Store, stored: StoredObject) -> ReadBack:
+    """Asks again while a server that answers already has not found its volumes: until then it could not check, and says so."""
+    limit = clock.monotonic_s() + seaweed.START_LIMIT_S
+    while True:
+        answer = check(store, stored.key, content(), version_id=stored.version_id)
+        if answer.outcome is not COULD_NOT_CHECK or clock.monotonic_s() > limit:
+            return answer
+        clock.sleep(0.1)
 
 
 def test_a_byte_flipped_on_the_servers_disk_is_reported(own_server: seaweed.SeaweedServer, make_spec: MakeSpec) -> None:
