@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from archive_service import i18n
-from archive_service.errors import ArchiveError
+from archive_service.errors import ArchiveError, NotFound
 from archive_service.web.templating import render
 from archive_service.web.visitors import (
     SESSION_COOKIE,
@@ -38,9 +38,9 @@ def add_error_pages(app: FastAPI, headers: Mapping[str, str]) -> None:
         app: The application, with its own error answers in place.
         headers: What every answer carries; an answer to an unexpected error passes no middleware, so they are set here.
     """
-    for kind in _KINDS:
-        problem: Handler = app.exception_handlers[kind]
-        app.add_exception_handler(kind, _in_front_of(problem, headers))
+    problems: dict[type[Exception], Handler] = {kind: app.exception_handlers[kind] for kind in _KINDS}
+    for kind, problem in problems.items():
+        app.add_exception_handler(kind, _in_front_of(problem, problems[ArchiveError], headers))
 
 
 def prefers_page(request: Request) -> bool:
@@ -54,11 +54,12 @@ def _is_page(request: Request) -> bool:
     return not request.url.path.startswith("/api/") and ("*/*" in accepted or "text/html" in accepted)
 
 
-def _in_front_of(problem: Handler, headers: Mapping[str, str]) -> Handler:
+def _in_front_of(problem: Handler, known: Handler, headers: Mapping[str, str]) -> Handler:
     async def answer(request: Request, error: Exception) -> Response:
         if _is_page(request) and isinstance(error, PasswordChangeNeeded):
             return see_other("/password")
-        given = problem(request, error)
+        nowhere = prefers_page(request) and _address_names_nothing(error)
+        given = known(request, NotFound("no such page")) if nowhere else problem(request, error)
         plain: Response = await given if inspect.isawaitable(given) else given
         if plain.status_code == HTTPStatus.UNAUTHORIZED and _is_page(request):
             return see_other(f"/sign-in?next={quote(_come_back_to(request), safe='')}{_ended(request)}")
@@ -71,6 +72,11 @@ def _in_front_of(problem: Handler, headers: Mapping[str, str]) -> Handler:
         return page
 
     return answer
+
+
+def _address_names_nothing(error: Exception) -> bool:
+    """Returns whether the address holds what can be no id: a mistyped or cut off link leads nowhere, it is no malformed request."""
+    return isinstance(error, RequestValidationError) and any(told["loc"][0] == "path" for told in error.errors())
 
 
 def _ended(request: Request) -> str:

@@ -376,6 +376,15 @@ def test_other_agencies_are_neither_seen_nor_decided_on(archive: Archive) -> Non
     assert other not in browser.get(f"/submissions/status?row={other}").text
 
 
+def test_a_mistyped_address_leads_nowhere(archive: Archive) -> None:
+    browser = person(archive, "lan", RoleName.ARCHIVIST)
+    for path in ("/records/not-an-id", "/submissions/0193", "/retention/-"):
+        answer = browser.get(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert "NOT_FOUND" in answer.text
+    assert browser.get("/records?cursor=bịa").status_code == 422
+
+
 def test_a_page_that_refreshes_itself_does_not_keep_its_session_alive(archive: Archive) -> None:
     browser = person(archive, "lan", RoleName.ARCHIVIST)
     with archive.service.database.write() as session:
