@@ -28,7 +28,7 @@ from archive_service.formats.report import FormatReport
 from archive_service.ingest.checkers import may_be_signed, scan_limits
 from archive_service.ingest.policies import format_policy_on, trust_in_force
 from archive_service.ingest.uploads import mismatch_finding
-from archive_service.packaging.dossier_zip import DOSSIER_JSON_BYTES_MAX
+from archive_service.packaging.zip_reader import DEFAULT_LIMITS
 from archive_service.settings import Settings
 from archive_service.signatures.acceptance import findings_for
 from archive_service.signatures.policy import SignaturePolicy
@@ -195,8 +195,8 @@ def _described(folder: Path) -> tuple[dict[Path, Component], tuple[Finding, ...]
         status = source.stat()
         if not stat.S_ISREG(status.st_mode):
             return {}, ()  # a pipe may never end; the check of the file itself says so
-        if status.st_size > DOSSIER_JSON_BYTES_MAX:
-            sizes = {"size_bytes": status.st_size, "limit_bytes": DOSSIER_JSON_BYTES_MAX}
+        if status.st_size > DEFAULT_LIMITS.max_dossier_json_bytes:
+            sizes = {"size_bytes": status.st_size, "limit_bytes": DEFAULT_LIMITS.max_dossier_json_bytes}
             return {}, (Finding(code="PACKAGE_DOSSIER_JSON_TOO_LARGE", location=printable(source), params=sizes),)
         value, findings = parse_json(source.read_bytes())
     except OSError:

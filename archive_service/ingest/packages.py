@@ -64,7 +64,11 @@ class Unpacked:
 
 def zip_limits(settings: Settings) -> ZipLimits:
     """Returns the limits on a pushed ZIP that these settings mean."""
-    return ZipLimits(max_total_bytes=settings.max_package_bytes, max_ratio=settings.max_zip_ratio)
+    return ZipLimits(
+        max_total_bytes=settings.max_package_bytes,
+        max_ratio=settings.max_zip_ratio,
+        max_dossier_json_bytes=settings.max_dossier_json_bytes,
+    )
 
 
 def open_package(

@@ -28,8 +28,6 @@ from archive_service.packaging.zip_reader import (
     read_member,
 )
 
-DOSSIER_JSON_BYTES_MAX: Final = 64 * 1024 * 1024
-"""A dossier of 100,000 components takes about 40 MB; more is no description any more."""
 _LITTER: Final = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 """Files that operating systems leave in folders; ignored with a note."""
 FILES_DIFFER: Final = frozenset({"PACKAGE_FILE_MISSING", "PACKAGE_FILE_UNLISTED"})
@@ -121,7 +119,7 @@ def open_dossier_folder(path: Path, limits: ZipLimits = DEFAULT_LIMITS) -> tuple
     def read(name: str) -> Iterator[bytes]:
         return _read_file(files[name][0])
 
-    return _assemble(list(files), lambda name: files[name][1], read, _nothing, findings)
+    return _assemble(list(files), lambda name: files[name][1], read, _nothing, findings, limits)
 
 
 # ------------------------------------------------------------ ZIP
@@ -139,7 +137,7 @@ def _open_archive(
     def read(name: str) -> Iterator[bytes]:
         return read_member(archive, members[name])
 
-    return _assemble(list(members), lambda name: members[name].size_bytes, read, archive.close, findings, borne)
+    return _assemble(list(members), lambda name: members[name].size_bytes, read, archive.close, findings, limits, borne)
 
 
 # ------------------------------------------------------------ folder
@@ -196,6 +194,7 @@ def _assemble(
     read: Callable[[str], Iterator[bytes]],
     close: Callable[[], None],
     findings: list[Finding],
+    limits: ZipLimits,
     borne: frozenset[str] = frozenset(),
 ) -> tuple[PushedDossier | None, list[Finding]]:
     findings = list(findings)
@@ -207,7 +206,7 @@ def _assemble(
     if prefix is None:
         findings.append(Finding(code="PACKAGE_DOSSIER_JSON_MISSING", location=DOSSIER_FILE_NAME))
         return None, findings
-    content = _dossier_json(prefix + DOSSIER_FILE_NAME, size_of, read, findings)
+    content = _dossier_json(prefix + DOSSIER_FILE_NAME, size_of, read, findings, limits.max_dossier_json_bytes)
     if content is None:
         return None, findings
     value, problems = parse_json(content)
@@ -245,13 +244,14 @@ def _prefix(names: Sequence[str]) -> str | None:
 
 
 def _dossier_json(
-    name: str, size_of: Callable[[str], int], read: Callable[[str], Iterator[bytes]], findings: list[Finding]
+    name: str,
+    size_of: Callable[[str], int],
+    read: Callable[[str], Iterator[bytes]],
+    findings: list[Finding],
+    limit_bytes: int,
 ) -> bytes | None:
-    if size_of(name) > DOSSIER_JSON_BYTES_MAX:
-        params: dict[str, str | int | float | bool | None] = {
-            "size_bytes": size_of(name),
-            "limit_bytes": DOSSIER_JSON_BYTES_MAX,
-        }
+    if size_of(name) > limit_bytes:
+        params: dict[str, str | int | float | bool | None] = {"size_bytes": size_of(name), "limit_bytes": limit_bytes}
         findings.append(Finding(code="PACKAGE_DOSSIER_JSON_TOO_LARGE", location=name, params=params))
         return None
     try:

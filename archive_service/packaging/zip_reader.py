@@ -80,6 +80,8 @@ class ZipLimits:
     """Unpacked to packed size of one entry; office files and XML stay below 100, a bomb is near 1,000."""
     ratio_floor_bytes: int = 1024 * 1024
     """Entries smaller than this unpacked are not judged by ratio."""
+    max_dossier_json_bytes: int = 128 * 1024**2
+    """Read in one piece; a dossier of 100,000 components takes about 40 MB."""
 
 
 DEFAULT_LIMITS: Final = ZipLimits()

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from archive_service.errors import NotFound, PackageInvalid
-from archive_service.packaging import dossier_zip
 from archive_service.packaging.dossier_zip import open_dossier_folder, open_dossier_zip
 from archive_service.packaging.zip_reader import ZipLimits
 from tests.unit.packaging.dossiers import body_of, component, dossier_value, write_folder
@@ -223,9 +222,9 @@ def test_limits(tmp_path: Path) -> None:
     assert codes(tmp_path, zip_of(entries()), ZipLimits(max_total_bytes=100)) == ["PACKAGE_TOO_LARGE"]
 
 
-def test_large_dossier_json_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dossier_zip, "DOSSIER_JSON_BYTES_MAX", 10)
-    assert codes(tmp_path, zip_of(entries())) == ["PACKAGE_DOSSIER_JSON_TOO_LARGE"]
+def test_large_dossier_json_is_refused(tmp_path: Path) -> None:
+    limits = ZipLimits(max_dossier_json_bytes=10)
+    assert codes(tmp_path, zip_of(entries()), limits) == ["PACKAGE_DOSSIER_JSON_TOO_LARGE"]
 
 
 def test_path_listed_twice(tmp_path: Path) -> None:
