@@ -101,6 +101,25 @@ def user_create(
     typer.echo(f"Đã tạo tài khoản / account created: {username}")
 
 
+@_user.command("list")
+def user_list(data: DataOption = None) -> None:
+    """Liệt kê tài khoản, vai trò và lần đăng nhập cuối / list accounts, roles and last sign-ins."""
+    table = Table("username", "name", "position", "roles", "created", "last sign-in", "state")
+    with opened_service(data) as service, service.database.read() as session:
+        for row, grants in accounts.list_accounts(session):
+            seen = row.last_signed_in_at.isoformat(timespec="seconds") if row.last_signed_in_at else ""
+            table.add_row(
+                row.username,
+                row.display_name,
+                row.position or "",
+                ", ".join(f"{grant.role.value}@{grant.agency or '*'}" for grant in grants),
+                row.created_at.isoformat(timespec="seconds"),
+                seen,
+                "khoá / disabled" if row.disabled else "mở / enabled",
+            )
+    Console().print(table)
+
+
 @_user.command("password")
 def user_password(
     username: str,

@@ -235,6 +235,15 @@ def find_account(session: Session, username: str) -> Account:
     return account
 
 
+def list_accounts(session: Session) -> list[tuple[Account, tuple[Grant, ...]]]:
+    """Returns every account with its roles, by user name: what a review of accounts looks at (R136)."""
+    roles: dict[UUID, list[Grant]] = {}
+    for row in session.scalars(select(RoleGrant).order_by(RoleGrant.id)):
+        roles.setdefault(row.account_id, []).append(Grant(role=row.role, agency=row.agency))
+    accounts = session.scalars(select(Account).order_by(Account.username))
+    return [(account, tuple(roles.get(account.id, ()))) for account in accounts]
+
+
 def locked_account(session: Session, account_id: UUID) -> Account:
     """Returns the account, locked for this transaction, as it is now.
 
