@@ -24,6 +24,8 @@ FINDINGS_VERSION = "1"
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d.*)?")
 _DAY_CHARS: Final = len("2025-03-28")
 _FIELD: Final = re.compile(r"\{[^{}]*\}")
+_ASIDE: Final = re.compile(r" \(…\)|(?:: …)+\.?$")
+"""What a text only adds, in brackets or behind its last colon."""
 
 
 class Severity(StrEnum):
@@ -47,7 +49,7 @@ class FindingDefinition:
 
     def summary(self, language: str = "vi") -> str:
         """Returns the text for many findings at once: what differs between them is left open."""
-        return _FIELD.sub("…", self.en if language == "en" else self.vi)
+        return _ASIDE.sub("", _FIELD.sub("…", self.en if language == "en" else self.vi))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,3 +30,6 @@ def test_days_and_moments_are_vietnamese_in_vietnamese(given: str, written: str)
 def test_what_many_findings_share_leaves_open_what_differs() -> None:
     assert definition("SIGNATURE_CERTIFICATE_REVOKED").summary() == "Chứng thư số của … đã bị thu hồi từ …."
     assert "…" in definition("SIGNATURE_CERTIFICATE_REVOKED").summary("en")
+    assert definition("VIRUS_NOT_SCANNED").summary() == "Chưa quét mã độc"
+    assert definition("SIGNATURE_INDETERMINATE").summary() == "Chưa thể kết luận về chữ ký của …"
+    assert definition("EVIDENCE_RECORD_ORDER").summary() == "Các dấu thời gian sai thứ tự: … đứng sau …"
