@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from asn1crypto import pem
 
+from archive_service.packaging.zip_reader import DEFAULT_LIMITS
 from archive_service.samples.small import minimal_dossier, tiny_pdf
 from tests.unit.formats.clamd_server import eicar
 from tests.unit.signatures.pki_fixtures import SIGNED_AT, World, sign_pdf
@@ -148,7 +149,7 @@ def _deep_folder(top: Path, depth: int) -> Iterator[Path]:
 def _endless(path: Path) -> None:
     """A description larger than any may be, in no space on the disk."""
     with path.open("wb") as out:
-        out.truncate(65 * 1024 * 1024)
+        out.truncate(DEFAULT_LIMITS.max_dossier_json_bytes + 1)
 
 
 def test_a_dossier_folder_is_judged_by_what_it_says_of_its_files(tmp_path: Path) -> None:
