@@ -349,12 +349,9 @@ def _aip(store: Store, key: str, log: _Log, found: StoreCheck, present: set[str]
     if report.objid is None or report.digest is None:
         return
     for name, digest in log.renewed.rehashed.get(report.objid, {}).items():
-        with store.open(store_key(key)) as source:
-            state = hashlib.new(name)
-            for chunk in chunks(source):
-                state.update(chunk)
-        if state.hexdigest() != digest:
-            found.fail(key, f"its {name} digest is {state.hexdigest()}, renewed was {digest}")
+        read, _ = _digest(store, key, name)
+        if read != digest:
+            found.fail(key, f"its {name} digest is {read}, renewed was {digest}")
     sealed = log.aips.get(report.objid)
     if sealed is None:
         found.undecided(key, "is not in the sealed log (yet): only its own digests could be checked")
@@ -387,14 +384,20 @@ def _as_named(store: Store, key: str, found: StoreCheck) -> None:
     if len(parts) != _SET_ASIDE_PARTS:
         found.undecided(key, "has no digest in its name: put aside by an earlier version, or by nobody")
         return
-    digest = parts[2]
-    state = hashlib.sha256()
+    read, size = _digest(store, key, "sha256")
+    found.bytes_read += size
+    if read != parts[2]:
+        found.fail(key, "differs from the digest in its name")
+
+
+def _digest(store: Store, key: str, name: str) -> tuple[str, int]:
+    """Returns an object's digest by the named algorithm, in hex, and its size in bytes; it is read piece by piece."""
+    state, size = hashlib.new(name), 0
     with store.open(store_key(key)) as source:
         for chunk in chunks(source):
-            found.bytes_read += len(chunk)
             state.update(chunk)
-    if state.hexdigest() != digest:
-        found.fail(key, "differs from the digest in its name")
+            size += len(chunk)
+    return state.hexdigest(), size
 
 
 def _locks(store: Store, listed: dict[str, StoredObject], found: StoreCheck) -> None:

@@ -47,7 +47,7 @@ def check_container(path: Path, case: Circumstances) -> tuple[SignatureReport, .
         with zipfile.ZipFile(path) as package:
             names = package.namelist()[:MAX_ENTRIES]
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return ()
+        return ()  # what cannot be listed is a broken or unsafe ZIP, which the check of its format refuses
     found = [(name, _reason(name)) for name in names]
     return tuple(_report(name, reason, case) for name, reason in [pair for pair in found if pair[1]][:MAX_REPORTED])
 

@@ -16,6 +16,7 @@ from archive_service.audit import events_of, software
 from archive_service.digests import sha256
 from archive_service.models import Aip, AipCopy, Event, StorageMove
 from archive_service.preservation.moves import run_move
+from archive_service.samples.small import minimal_dossier
 from archive_service.service import Service
 from archive_service.storage.port import ReadBackOutcome, read_back, store_key
 from tests.pipeline import Archive
@@ -54,6 +55,11 @@ def opened_with(archive: Archive, layout: Path) -> Iterator[Archive]:
     service = Service(settings=settings, database=archive.service.database)
     with TestClient(create_app(service), raise_server_exceptions=False) as http:
         yield Archive(service=service, http=http, tokens=archive.tokens)
+
+
+def archive_numbered(archive: Archive, dossiers: Path, number: int) -> str:
+    """Stores one of several small dossiers whose codes differ by a digit; returns the id of its record."""
+    return archive.archive(minimal_dossier(dossiers, code=f"000.00.16.H56-250314-000{number}").folder)
 
 
 def run(archive: Archive, move: StorageMove, **rest: Any) -> StorageMove:

@@ -43,7 +43,7 @@ from archive_service.retention.review import review_due
 from archive_service.samples.small import minimal_dossier
 from archive_service.service import Service
 from tests.pipeline import Archive
-from tests.preservation.places import AGENT, folder, later, layout_file, opened_with
+from tests.preservation.places import AGENT, archive_numbered, folder, later, layout_file, opened_with
 from tests.preservation.places import run as move_copies
 from tests.preservation.test_fixity import flip, stored_file
 from tests.preservation.test_object_copies import add_rendition
@@ -252,7 +252,7 @@ def test_a_rebuild_that_was_cut_off_goes_on(
     archive: Archive, dossiers: Path, empty: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(4):
-        archive.archive(minimal_dossier(dossiers, code=f"000.00.16.H56-250314-000{number}").folder)
+        archive_numbered(archive, dossiers, number)
         seal_log(archive.service, at=clock.unique_now())
     with archive.service.database.read() as session:
         before = state_hash(session)

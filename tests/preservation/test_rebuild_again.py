@@ -29,6 +29,7 @@ from archive_service.preservation.statehash import state_hash, table_hashes
 from archive_service.samples.small import minimal_dossier
 from archive_service.storage.port import Store
 from tests.pipeline import Archive
+from tests.preservation.places import archive_numbered
 from tests.preservation.test_fixity import stored_file
 from tests.preservation.test_rebuild import empty, run
 
@@ -59,7 +60,7 @@ def test_what_was_stored_while_a_rebuild_was_cut_off_is_taken_in(
 ) -> None:
     """Also where its key lies before the one the listing had come to."""
     for number in range(2):
-        archive.archive(minimal_dossier(dossiers, code=f"000.00.16.H56-250314-000{number}").folder)
+        archive_numbered(archive, dossiers, number)
     seal_log(archive.service, at=clock.unique_now())
     monkeypatch.setattr(rebuilding, "BATCH", 1)
     keys, store = known_keys(archive.service.settings), archive.service.stores["kho-1"]
@@ -72,7 +73,7 @@ def test_what_was_stored_while_a_rebuild_was_cut_off_is_taken_in(
         rebuild(store, empty, keys, at=clock.unique_now(), progress=cut)
     listed = [item.key for item in store.list("aip/")]
     for number in range(2, 10):
-        archive.archive(minimal_dossier(dossiers, code=f"000.00.16.H56-250314-000{number}").folder)
+        archive_numbered(archive, dossiers, number)
         seal_log(archive.service, at=clock.unique_now())
         if [item.key for item in store.list("aip/")][-1] == listed[-1]:
             break
@@ -87,7 +88,7 @@ def test_two_rebuilds_of_one_database_do_not_mix(
     archive: Archive, dossiers: Path, empty: Database, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     for number in range(2):
-        archive.archive(minimal_dossier(dossiers, code=f"000.00.16.H56-250314-000{number}").folder)
+        archive_numbered(archive, dossiers, number)
         seal_log(archive.service, at=clock.unique_now())
     with archive.service.database.read() as session:
         before = state_hash(session)
@@ -147,7 +148,7 @@ def test_a_reading_process_that_is_killed_ends_the_rebuild_which_goes_on(
     archive: Archive, dossiers: Path, empty: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3):
-        archive.archive(minimal_dossier(dossiers, code=f"000.00.16.H56-250314-000{number}").folder)
+        archive_numbered(archive, dossiers, number)
     seal_log(archive.service, at=clock.unique_now())
     with archive.service.database.read() as session:
         before = state_hash(session)

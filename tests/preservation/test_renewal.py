@@ -44,6 +44,7 @@ from archive_service.samples.small import minimal_dossier
 from archive_service.service import Service
 from archive_service.storage.port import store_key
 from tests.pipeline import Archive
+from tests.preservation.places import archive_numbered
 from tests.preservation.test_fixity import flip, stored_file
 from tests.unit.evidence.tsa_server import TsaServer
 
@@ -64,7 +65,7 @@ def sealed(archive: Archive, dossiers: Path, count: int = 2) -> tuple[datetime, 
     now = clock.now()
     tsas = []
     for number in range(count):
-        archive.archive(minimal_dossier(dossiers, code=f"000.00.16.H56-250314-000{number}").folder)
+        archive_numbered(archive, dossiers, number)
         with stamping(archive.service, now, years=2) as (service, tsa):
             seal_log(service, at=clock.unique_now())
             tsas.append(tsa)

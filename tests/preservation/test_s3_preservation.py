@@ -40,7 +40,17 @@ from archive_service.samples.small import minimal_dossier
 from archive_service.storage.lock_dates import beginning_of
 from archive_service.storage.port import StoreKey, store_key
 from tests.pipeline import Archive
-from tests.preservation.places import AGENT, copies_of, folder, history, is_intact, layout_file, opened_with, run
+from tests.preservation.places import (
+    AGENT,
+    archive_numbered,
+    copies_of,
+    folder,
+    history,
+    is_intact,
+    layout_file,
+    opened_with,
+    run,
+)
 from tests.storage import conftest as storage_fixtures
 from tests.storage import seaweed
 
@@ -273,7 +283,7 @@ def test_a_comparison_goes_on_where_the_server_was_lost(
     from archive_service.preservation import reconcile as comparing
 
     for number in range(4):
-        world.archive.archive(minimal_dossier(dossiers, code=f"000.00.16.H56-250314-000{number}").folder)
+        archive_numbered(world.archive, dossiers, number)
     monkeypatch.setattr(comparing, "BATCH", 1)
     monkeypatch.setattr(comparing, "KEYS", 1)
     run_id = begin_reconciliation(world.archive.service, "s3-1", apply=True, at=clock.unique_now())
@@ -393,7 +403,7 @@ def test_a_database_is_rebuilt_from_the_bucket(
 ) -> None:
     """Read by processes of their own, each with a client of its own."""
     for number in range(2):
-        record_id = world.archive.archive(minimal_dossier(dossiers, code=f"000.00.16.H56-250314-000{number}").folder)
+        record_id = archive_numbered(world.archive, dossiers, number)
     hold(world.archive, record_id)
     monkeypatch.setattr(rebuilding, "BATCH", 1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1})

@@ -20,6 +20,7 @@ from archive_service.preservation.seal import seal_log, verify_history
 from archive_service.samples.small import minimal_dossier
 from archive_service.service import Service
 from tests.pipeline import Archive
+from tests.preservation.places import archive_numbered
 from tests.preservation.test_fixity import flip, stored_file
 
 
@@ -55,7 +56,7 @@ def require_sound(service: Service) -> None:
 def test_two_seal_at_once(archive: Archive, dossiers: Path) -> None:
     service = archive.service
     for number in range(2):
-        archive.archive(minimal_dossier(dossiers, code=f"000.00.16.H56-250314-000{number}").folder)
+        archive_numbered(archive, dossiers, number)
     raised = together(service, lambda mine: seal_log(mine, at=clock.unique_now()))
     assert [exc for exc in raised if not isinstance(exc, ArchiveError)] == []
     seal_log(service, at=clock.unique_now())

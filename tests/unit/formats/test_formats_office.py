@@ -239,7 +239,6 @@ LARGE = compound({"WordDocument": word(size=300_000), "1Table": bytes(CUTOFF), "
 FAT_AT = (int.from_bytes(LARGE[76:80], "little") + 1) * SECTOR
 """Where the allocation table of LARGE stands."""
 DIRECTORY_AT = (int.from_bytes(LARGE[48:52], "little") + 1) * SECTOR
-KLEIN_AT = LARGE.index("klein".encode("utf-16-le"))
 WORD_AT = LARGE.index("WordDocument".encode("utf-16-le"))
 
 
