@@ -78,6 +78,7 @@ class SeaweedServer:
         self._process: subprocess.Popen[bytes] | None = None
         ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
         self.port = ports["s3.port"]
+        self._master_port = ports["master.port"]
         config = folder / "s3.json"
         config.write_text(json.dumps(_IDENTITIES), encoding="utf-8")
         self._command = [
@@ -123,14 +124,24 @@ class SeaweedServer:
             self._process = None
 
     def _ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("GET", "/healthz")
-            return connection.getresponse().status == http.client.OK
-        except OSError:
+        """Both halves: the S3 door is open, and the master has heard of a volume server. The door alone opens first."""
+        if _get(self.port, "/healthz") is None:
             return False
-        finally:
-            connection.close()
+        topology = _get(self._master_port, "/dir/status")
+        return topology is not None and json.loads(topology)["Topology"]["Max"] > 0
+
+
+def _get(port: int, path: str) -> bytes | None:
+    """Returns the body of a good answer; None when there is no answer or a bad one."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.read() if answer.status == http.client.OK else None
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
 
 
 def _free_ports(count: int) -> list[int]:
