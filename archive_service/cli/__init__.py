@@ -1,9 +1,12 @@
 """The command line: `archive-service …`. Every failure ends with one line on standard error and an exit code, never with a stack trace."""
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, Final
 
 import typer
@@ -60,20 +63,41 @@ def __getattr__(name: str) -> Any:  # a module attribute may be anything
     raise AttributeError(f"module {__name__} has no attribute {name}")
 
 
-def _common(
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Ghi nhật ký chi tiết / log more."),
-    version: bool = typer.Option(False, "--version", help="In phiên bản / print the version.", is_eager=True),
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(__version__)
         raise typer.Exit
+
+
+def _common(
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Ghi nhật ký chi tiết / log more."),
+    _version: bool = typer.Option(
+        False, "--version", help="In phiên bản / print the version.", is_eager=True, callback=_print_version
+    ),
+) -> None:
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
 
 
 def main() -> None:
-    """Runs the command line and exits."""
+    """Runs the command line and exits. An answer that could not be printed is an error of its own, never a verdict's exit code."""
+    _mend_streams()
+    try:
+        try:
+            _run()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        sys.exit(141)
+    except OSError as exc:
+        _drop_output()
+        typer.echo(f"INPUT_OUTPUT_ERROR: {exc}", err=True)
+        sys.exit(6)
+
+
+def _run() -> None:
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     try:
         build_app((ALONE[wanted],) if wanted in ALONE else MODULES)(prog_name=PROGRAM)
@@ -83,14 +107,28 @@ def main() -> None:
     except OperationalError as exc:
         typer.echo(f"DATABASE_UNAVAILABLE: {exc.orig}", err=True)
         sys.exit(6)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
     except Exception as exc:
         if not _is_of_database(exc):
             raise
         typer.echo(f"DATABASE_UNAVAILABLE: {getattr(exc, 'orig', None) or exc}", err=True)
         sys.exit(EXIT_CODES[-1][1])
+
+
+def _mend_streams() -> None:
+    """Makes both streams take any text: what the terminal's encoding lacks is escaped, and a stream that was closed leads nowhere."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # open as long as the process lives
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Leads what is still unwritten nowhere: Python tries it again when it ends, and fails again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 def _is_of_database(exc: Exception) -> bool:

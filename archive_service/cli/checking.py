@@ -3,9 +3,7 @@
 The libraries that judge files are imported when the command runs, so that asking for help costs nothing.
 """
 
-import json
 import os
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from archive_service import clock
+from archive_service.cli.output import print_json
 from archive_service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def check(
         for result in checks.run(files_below(paths)):
             refused = refused or not result.accepted
             if as_json:
-                _print_json(result)
+                print_json(result.as_json())
             else:
                 _print_text(result)
     raise typer.Exit(1 if refused else 0)
@@ -86,12 +85,6 @@ def policies_of(settings: Settings, trust: Path | None, at: datetime) -> "FilePo
     for problem in policies.trust.unreadable:
         typer.echo(f"kho chứng thư / trust store: {problem}", err=True)
     return policies
-
-
-def _print_json(result: "FileResult") -> None:
-    # UTF-8 whatever the locale says: these lines are read by programs.
-    sys.stdout.buffer.write(json.dumps(result.as_json(), ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-    sys.stdout.buffer.flush()
 
 
 def _print_text(result: "FileResult") -> None:

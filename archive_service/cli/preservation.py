@@ -1,6 +1,5 @@
 """Keeping records: fixity now, sealing the log, rebuilding a database, checking a location from its bytes alone."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from sqlalchemy import func, select
 from archive_service import clock
 from archive_service.audit import software
 from archive_service.cli.common import DataOption, bytes_bar, count_bar, opened_service
+from archive_service.cli.output import print_json
 from archive_service.db import Database
 from archive_service.errors import ConfigurationInvalid
 from archive_service.evidence.algorithms import load_algorithm_policy
@@ -170,7 +170,7 @@ def status(data: DataOption = None) -> None:
     with opened_service(data, migrate=False) as service, service.database.read() as session:
         found = evidence_health(session, load_algorithm_policy(), at=at).as_json(at)
         found["keys"] = [period.as_json() for period in key_periods(session, service.settings)]
-    typer.echo(json.dumps(found, ensure_ascii=False, indent=1))
+    print_json(found, indent=1)
 
 
 def _keys(service: Service, files: list[Path] | None) -> tuple[NoteKey, ...]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from archive_service import clock
+from archive_service.cli.output import print_json
 from archive_service.digests import CHUNK_BYTES
 from archive_service.dossier import DOSSIER_FILE_NAME
 from archive_service.errors import BadRequest, StoreUnavailable
@@ -63,7 +64,7 @@ def submit(
         outcomes = push_all(client, dossiers, wait=wait)
     for outcome in outcomes:
         if as_json:
-            typer.echo(json.dumps(_as_json(outcome), ensure_ascii=False))
+            print_json(_as_json(outcome))
         else:
             typer.echo("\n    ".join([f"{outcome.path.name}: {outcome.state}", *outcome.problems]))
     if any(outcome.failed for outcome in outcomes):

@@ -4,14 +4,12 @@ Exit codes of `verify`: 0 everything PASSED, 1 something FAILED, 7 nothing faile
 as everywhere.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from io import TextIOWrapper
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Final
@@ -24,6 +22,7 @@ from rich.text import Text
 
 from archive_service.cli.checking import AtOption, JsonOption, TrustOption, moment_of, worker_count
 from archive_service.cli.common import DataOption, bytes_bar, opened_service, operator_principal
+from archive_service.cli.output import print_json
 from archive_service.disputes.package import write_dispute_package
 from archive_service.disputes.verifying import Trusted, Verified, texts_of, trusted, verify_file, verify_record
 from archive_service.errors import ArchiveError, BadRequest
@@ -72,8 +71,6 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Kiểm tra lại mọi thứ, không cần máy chủ hay mạng / verify everything, without server or network. Exit 0, 1 failed, 7 undecided."""
-    if isinstance(sys.stdout, TextIOWrapper):  # names and texts of hostile files hold what no encoding has
-        sys.stdout.reconfigure(errors="backslashreplace")
     wanted = list(files or [])
     if not (wanted or evidence) or (data and (wanted or evidence is None)):
         raise BadRequest(
@@ -146,7 +143,7 @@ def _in_process(terms: _Terms, limit_s: int, file: Path) -> Verified:
 
 def _show(result: Verified, *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(json.dumps(result.as_json(), ensure_ascii=False) + "\n")
+        print_json(result.as_json())
         return
     console = Console(highlight=False, width=None if sys.stdout.isatty() else TABLE_WIDTH)
     word, style = _WORDS[result.outcome]

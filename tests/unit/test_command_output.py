@@ -1,0 +1,54 @@
+"""Where the answers of the command line go: terminals that cannot show them, closed and full ones, and what exit codes then mean."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from archive_service import __version__
+
+NO_VIETNAMESE = ({"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "latin-1"})
+AS_COMMAND = (sys.executable, "-m", "archive_service")
+
+
+@pytest.fixture
+def accepted_file(tmp_path: Path) -> Path:
+    file = tmp_path / "ghi chú.txt"
+    file.write_text("Phiếu tiếp nhận hồ sơ và hẹn trả kết quả\n", encoding="utf-8")
+    return file
+
+
+def _shell(line: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", "-c", line, "sh", *AS_COMMAND, *arguments], check=False, capture_output=True, text=True
+    )
+
+
+def test_the_version_is_told_without_a_command() -> None:
+    done = subprocess.run([*AS_COMMAND, "--version"], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, __version__)
+
+
+@pytest.mark.parametrize("environment", NO_VIETNAMESE)
+def test_an_encoding_without_vietnamese_escapes_it(accepted_file: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [*AS_COMMAND, "check", accepted_file], check=False, capture_output=True, env={**os.environ, **environment}
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\u1ea4P NH" in done.stdout
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_closed_output_leaves_the_verdict_its_exit_code(accepted_file: Path, form: tuple[str, ...]) -> None:
+    done = _shell('"$@" >&-', "check", str(accepted_file), *form)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_an_output_that_takes_nothing_is_an_error_not_a_verdict(accepted_file: Path, form: tuple[str, ...]) -> None:
+    done = _shell('"$@" >/dev/full', "check", str(accepted_file), *form)
+    assert done.returncode == 6
+    assert done.stderr.startswith("INPUT_OUTPUT_ERROR: ")
+    assert len(done.stderr.splitlines()) == 1
