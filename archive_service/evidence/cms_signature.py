@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, p
 from archive_service.evidence.algorithms import HASH_NAMES
 from archive_service.evidence.der import MalformedEncoding, to_der
 from archive_service.evidence.errors import EvidenceInvalid
+from archive_service.signature_oids import NIST_DIGESTS
 
 _SET_TAG: Final = b"\x31"
 _HASHES: Final[dict[str, Callable[[], hashes.HashAlgorithm]]] = {
@@ -26,14 +27,6 @@ _HASHES: Final[dict[str, Callable[[], hashes.HashAlgorithm]]] = {
     "sha3_384": hashes.SHA3_384,
     "sha3_512": hashes.SHA3_512,
 }
-_NAMED_DIGESTS: Final = {
-    f"2.16.840.1.101.3.4.3.{number}": name
-    for number, name in enumerate(
-        ("sha384", "sha512", *("sha3_224", "sha3_256", "sha3_384", "sha3_512") * 3),
-        start=3,  # id-dsa-with-sha384; then DSA, ECDSA and RSA with SHA-3
-    )
-}
-"""Digests of NIST's signature algorithms that asn1crypto does not know."""
 _PLAIN_ECDSA: Final = {
     "0.4.0.127.0.7.1.1.4.1.1": "sha1",
     "0.4.0.127.0.7.1.1.4.1.2": "sha224",
@@ -158,7 +151,7 @@ def key_bits(public_key: keys.PublicKeyInfo) -> int:
 def digest_of(algorithm: cms.SignedDigestAlgorithm, digest_name: str = "") -> str:
     """Returns the digest a signature algorithm uses; `digest_name` where it names none."""
     dotted = algorithm["algorithm"].dotted
-    if known := _PLAIN_ECDSA.get(dotted) or _NAMED_DIGESTS.get(dotted):
+    if known := _PLAIN_ECDSA.get(dotted) or NIST_DIGESTS.get(dotted):
         return known
     if algorithm["algorithm"].native == "rsassa_pss":
         name: str = algorithm["parameters"]["hash_algorithm"]["algorithm"].native

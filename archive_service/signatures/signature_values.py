@@ -23,12 +23,10 @@ from pyhanko_certvalidator.sig_validate import (
 )
 from pyhanko_certvalidator.util import get_pyca_cryptography_hash
 
+from archive_service.signature_oids import RSA_SHA3
+
 _KEY_ONLY: Final = {"1.2.840.10045.2.1": "ecdsa", "1.2.840.10040.4.1": "dsa", "dsa": "dsa"}
 """Algorithms that stand for a key where one for a signature belongs."""
-_RSA_SHA3: Final = {
-    f"2.16.840.1.101.3.4.3.{number}": f"sha3_{bits}" for number, bits in ((13, 224), (14, 256), (15, 384), (16, 512))
-}
-"""RSA with SHA-3 (RFC 8702, NIST), which pyHanko does not know by name."""
 _PURE: Final = frozenset({"ed25519", "ed448", "mldsa44", "mldsa65", "mldsa87"})
 """Algorithms that sign the content itself, never a digest of it."""
 _SEQUENCE: Final = 0x30
@@ -57,7 +55,7 @@ class TolerantSignatureValidator(SignatureValidator):
             UnsupportedAlgorithm: it cannot be computed.
         """
         named = _named(signature_algorithm, context.contextual_md_algorithm)
-        digest = _RSA_SHA3.get(signature_algorithm["algorithm"].native)
+        digest = RSA_SHA3.get(signature_algorithm["algorithm"].native)
         if digest is not None:
             if digest != context.contextual_md_algorithm:
                 raise UnsupportedAlgorithm(f"RSA with {digest} over a digest by {context.contextual_md_algorithm}")
