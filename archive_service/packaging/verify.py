@@ -100,6 +100,11 @@ class OpenedAip:
 
 
 ExtraCheck = Callable[[OpenedAip], CheckResult]
+Passing = Callable[[bytes], None]
+
+
+def _nothing(_chunk: bytes) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,16 +154,21 @@ def verify_aip(path: Path, *, extra_checks: Sequence[ExtraCheck] = ()) -> Verifi
         )
 
 
-def verify_opened(name: str, archive: BinaryIO) -> VerificationReport:
-    """Re-derives everything in an AIP that the caller has opened, seekable, wherever it lies; errors of reading it are the caller's."""
-    return _verify(Path(name), archive, ())
+def verify_opened(name: str, archive: BinaryIO, *, passing: Passing = _nothing) -> VerificationReport:
+    """Re-derives everything in an AIP that the caller has opened, seekable, wherever it lies; errors of reading it are the caller's.
+
+    `passing` is given every byte of the file, once and in order.
+    """
+    return _verify(Path(name), archive, (), passing)
 
 
-def _verify(path: Path, archive: BinaryIO, extra_checks: Sequence[ExtraCheck]) -> VerificationReport:
+def _verify(
+    path: Path, archive: BinaryIO, extra_checks: Sequence[ExtraCheck], passing: Passing = _nothing
+) -> VerificationReport:
     index = read_index(archive)
     if index.findings or any(member.method != STORED for member in index.members):
-        return _unsound(path, archive, index)
-    digest, digests, damaged = _read_once(archive, index)
+        return _unsound(path, archive, index, passing)
+    digest, digests, damaged = _read_once(archive, index, passing)
     hexes = {name.partition("/")[2]: value.hex for name, value in digests.items()}
     view = zip_view(archive, index, hexes)
     checks = [_structure(archive, index, view), _result("zip_content", damaged, {"entries": len(index.members)})]
@@ -197,7 +207,7 @@ def _verify(path: Path, archive: BinaryIO, extra_checks: Sequence[ExtraCheck]) -
 # ------------------------------------------------------------ reading
 
 
-def _unsound(path: Path, archive: BinaryIO, index: ZipIndex) -> VerificationReport:
+def _unsound(path: Path, archive: BinaryIO, index: ZipIndex, passing: Passing) -> VerificationReport:
     """What can be said of a file that is no sound archive of stored entries: nothing in it is unpacked."""
     problems = [f"{item.location}: {item.message('en')}".removeprefix(": ") for item in index.findings]
     problems += [f"{member.name}: is compressed" for member in index.members if member.method != STORED]
@@ -205,6 +215,7 @@ def _unsound(path: Path, archive: BinaryIO, index: ZipIndex) -> VerificationRepo
     running = RunningDigest()
     for chunk in chunks(archive):
         running.update(chunk)
+        passing(chunk)
     reason = "not checked: not a sound archive of stored entries"
     rest = [CheckResult(name=name, outcome=Outcome.INDETERMINATE, reasons=[reason]) for name in _CHECKS[1:]]
     return VerificationReport(
@@ -217,7 +228,7 @@ def _unsound(path: Path, archive: BinaryIO, index: ZipIndex) -> VerificationRepo
     )
 
 
-def _read_once(archive: BinaryIO, index: ZipIndex) -> tuple[Digest, dict[str, Digest], list[str]]:
+def _read_once(archive: BinaryIO, index: ZipIndex, passing: Passing) -> tuple[Digest, dict[str, Digest], list[str]]:
     """Returns the file's digest, every entry's digest by name, and what is damaged, in one pass over the file."""
     whole = RunningDigest()
     digests: dict[str, Digest] = {}
@@ -226,10 +237,12 @@ def _read_once(archive: BinaryIO, index: ZipIndex) -> tuple[Digest, dict[str, Di
     for member in sorted(index.members, key=_offset):
         for chunk in chunks(archive, limit_bytes=member.data_offset - archive.tell()):
             whole.update(chunk)
+            passing(chunk)
         running = RunningDigest()
         crc = 0
         for chunk in chunks(archive, limit_bytes=member.size_bytes):
             whole.update(chunk)
+            passing(chunk)
             running.update(chunk)
             crc = zlib.crc32(chunk, crc)
         if crc != member.crc:
@@ -237,6 +250,7 @@ def _read_once(archive: BinaryIO, index: ZipIndex) -> tuple[Digest, dict[str, Di
         digests[member.name] = running.digest()
     for chunk in chunks(archive):
         whole.update(chunk)
+        passing(chunk)
     return whole.digest(), digests, damaged
 
 

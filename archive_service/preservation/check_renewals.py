@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from archive_service.evidence.algorithms import HASH_NAMES
 from archive_service.evidence.checks import Indication
 from archive_service.evidence.ers_asn1 import parse_evidence_record
 from archive_service.evidence.evidence_record import with_appended
@@ -29,6 +30,8 @@ class RenewedEvidence:
     """One record of each batch and the digests of what it covers: all records of a batch share the chain that is renewed."""
     rehashed: dict[str, dict[str, str]] = field(default_factory=dict)
     """Digests of AIPs in other algorithms, by OBJID and algorithm: compared when the AIPs are read."""
+    algorithms: set[str] = field(default_factory=set)
+    """Of those algorithms, the ones that can be computed here."""
 
 
 def renewal_key(ordinal: int) -> str:
@@ -95,6 +98,7 @@ def _rehashed(
         objid, sha256_hex = aips[line["aip"]]
         digests["sha256"] = bytes.fromhex(sha256_hex)
         known.rehashed.setdefault(objid, {})[head["hash_name"]] = line["digest"]
+        known.algorithms |= {head["hash_name"]} & HASH_NAMES & hashlib.algorithms_available
     else:
         digests |= known.samples[f"seal:{line['seal']}"][1]
     record = b64decode(line["record"], validate=True)

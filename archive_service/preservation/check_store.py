@@ -10,7 +10,6 @@ and leaf are read here from their description, not with the functions that write
 
 import hashlib
 import json
-import tempfile
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,20 +18,20 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from archive_service.digests import chunks, sha256
+from archive_service.digests import chunks, digest_stream, sha256
 from archive_service.errors import ArchiveError, StoredObjectMissing, StoreUnavailable
 from archive_service.evidence import merkle
 from archive_service.evidence.checkpoint import NoteKey, parse_checkpoint, parse_note
 from archive_service.evidence.checks import Indication
 from archive_service.evidence.evidence_record_verify import DataObject, verify_evidence_record
 from archive_service.ids import derived_id
-from archive_service.packaging.verify import Outcome, verify_aip
+from archive_service.packaging.verify import Outcome, verify_opened
 from archive_service.preservation.check_renewals import RenewedEvidence, check_renewal, renewal_key
 from archive_service.preservation.log_trust import ROTATION_EVENT, LogTrust
 from archive_service.storage.port import LockEnforcement, Store, StoredObject, store_key
+from archive_service.storage.ranged import opened_anywhere
 
 _KINDS: Final = ("segments", "evidence", "checkpoints", "seals")
-_LINE_MAX: Final = 256 * 1024 * 1024
 _KNOWN_PREFIXES: Final = ("aip/", "log/", "copies/", "quarantine/", "renditions/")
 _SET_ASIDE_PARTS: Final = 4
 _COPY_EVENT: Final = "copy.issued"
@@ -336,22 +335,24 @@ def _aips(
 
 
 def _aip(store: Store, key: str, log: _Log, found: StoreCheck, present: set[str]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / Path(key).name
-        with store.open(store_key(key)) as source, path.open("wb") as target:
-            for chunk in chunks(source):
-                target.write(chunk)
-        report = verify_aip(path)
+    """Verifies an AIP where it lies, and takes in the same reading its digests in the algorithms that renewals brought in."""
+    others = {name: hashlib.new(name) for name in log.renewed.algorithms}
+
+    def pass_on(chunk: bytes) -> None:
+        for state in others.values():
+            state.update(chunk)
+
+    with opened_anywhere(store, store_key(key)) as archive:
+        report = verify_opened(key, archive, passing=pass_on)
     found.bytes_read += report.size_bytes or 0
     for check in report.checks:
         if check.outcome is Outcome.FAILED:
             found.fail(key, f"{check.name}: {'; '.join(check.reasons[:3])}")
     if report.objid is None or report.digest is None:
         return
-    for name, digest in log.renewed.rehashed.get(report.objid, {}).items():
-        read, _ = _digest(store, key, name)
-        if read != digest:
-            found.fail(key, f"its {name} digest is {read}, renewed was {digest}")
+    _rehashed(
+        key, log.renewed.rehashed.get(report.objid, {}), {name: others[name].hexdigest() for name in others}, found
+    )
     sealed = log.aips.get(report.objid)
     if sealed is None:
         found.undecided(key, "is not in the sealed log (yet): only its own digests could be checked")
@@ -360,13 +361,23 @@ def _aip(store: Store, key: str, log: _Log, found: StoreCheck, present: set[str]
     present.add(report.objid)
 
 
+def _rehashed(key: str, renewed: dict[str, str], read: dict[str, str], found: StoreCheck) -> None:
+    for name, digest in renewed.items():
+        if name not in read:
+            found.undecided(key, f"its {name} digest cannot be computed here")
+        elif read[name] != digest:
+            found.fail(key, f"its {name} digest is {read[name]}, renewed was {digest}")
+
+
 def _absent(log: _Log, present: Iterator[str] | set[str], found: StoreCheck) -> None:
     for objid in sorted(set(log.aips) - set(present)):
         found.fail(f"aip {objid}", "is in the sealed log and not at this location")
 
 
 def _plain_object(store: Store, key: str, digest: str, size: int, found: StoreCheck) -> None:
-    if (hashlib.sha256(content := _content(store, key, found)).hexdigest(), len(content)) != (digest, size):
+    read, read_bytes = _digest(store, key)
+    found.bytes_read += read_bytes
+    if (read, read_bytes) != (digest, size):
         found.fail(key, "differs from what the log says of it")
 
 
@@ -384,20 +395,17 @@ def _as_named(store: Store, key: str, found: StoreCheck) -> None:
     if len(parts) != _SET_ASIDE_PARTS:
         found.undecided(key, "has no digest in its name: put aside by an earlier version, or by nobody")
         return
-    read, size = _digest(store, key, "sha256")
+    read, size = _digest(store, key)
     found.bytes_read += size
     if read != parts[2]:
         found.fail(key, "differs from the digest in its name")
 
 
-def _digest(store: Store, key: str, name: str) -> tuple[str, int]:
-    """Returns an object's digest by the named algorithm, in hex, and its size in bytes; it is read piece by piece."""
-    state, size = hashlib.new(name), 0
+def _digest(store: Store, key: str) -> tuple[str, int]:
+    """Returns an object's SHA-256 in hex and its size in bytes; it is read piece by piece."""
     with store.open(store_key(key)) as source:
-        for chunk in chunks(source):
-            state.update(chunk)
-            size += len(chunk)
-    return state.hexdigest(), size
+        digest, size = digest_stream(source)
+    return digest.hex, size
 
 
 def _locks(store: Store, listed: dict[str, StoredObject], found: StoreCheck) -> None:

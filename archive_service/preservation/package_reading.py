@@ -3,7 +3,6 @@
 No database takes part, so packages are read in processes of their own, and the one that writes is left with as little as can be.
 """
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -21,8 +20,8 @@ from archive_service.packaging.package_view import zip_view
 from archive_service.packaging.verify import Outcome, verify_opened
 from archive_service.packaging.zip_reader import read_index
 from archive_service.rules import retention
-from archive_service.storage import durable
 from archive_service.storage.port import Store, StoredObject, StoreKey
+from archive_service.storage.ranged import opened_anywhere
 from archive_service.textfold import index_terms
 
 SIGNER_MAX_CHARACTERS: Final = 500
@@ -88,7 +87,7 @@ def read_package(store: Store, item: StoredObject) -> StoredAip | str:
         StoredObjectMissing: it is not there any more.
         StoreUnavailable: the location does not answer.
     """
-    with seekable(store, item.key, item.version_id) as archive:
+    with opened_anywhere(store, item.key, item.version_id) as archive:
         running = RunningDigest()
         for chunk in chunks(archive):
             running.update(chunk)
@@ -107,29 +106,12 @@ def unsound(store: Store, aip: StoredAip) -> str:
         StoreUnavailable: the location does not answer.
     """
     try:
-        with seekable(store, StoreKey(aip.key), aip.version_id) as archive:
+        with opened_anywhere(store, StoreKey(aip.key), aip.version_id) as archive:
             report = verify_opened(aip.key, archive)
     except StoredObjectMissing:
         return _GONE
     failed = [check.name for check in report.checks if check.outcome is Outcome.FAILED]
     return f"verification failed: {', '.join(failed)}" if failed else ""
-
-
-def seekable(store: Store, key: StoreKey, version_id: str | None = None) -> BinaryIO:
-    """Returns an object to be read here and there: as the location gives it where it can, else a copy of it without a name.
-
-    Raises:
-        StoredObjectMissing: it is not there.
-        StoreUnavailable: the location does not answer, or there is no room for a copy.
-    """
-    source = store.open(key, version_id=version_id)
-    if source.seekable():
-        return source
-    with durable.os_errors(f"copy into {tempfile.gettempdir()}", key), source:
-        target: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-        target.writelines(chunks(source))
-        target.seek(0)
-    return target
 
 
 def _metadata(archive: BinaryIO) -> AipMetadata:

@@ -110,6 +110,7 @@ class FilesystemStore:
             lock_enforcement=LockEnforcement.SERVICE,
             server_side_digest=False,
             versioned=False,
+            seekable=True,
         )
 
     def put(

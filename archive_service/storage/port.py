@@ -79,6 +79,8 @@ class Capabilities:
     """The server compares what arrives with the SHA-256 sent along and refuses a difference."""
     versioned: bool
     """Each object has a version id and `delete` needs it."""
+    seekable: bool
+    """What `open` returns can be read here and there, at no cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +174,8 @@ class Store(Protocol):
         """Returns a reader (a context manager) of `length` bytes from byte `offset`; to the end when `length` is None.
 
         A range past the end gives what there is, possibly nothing. Without `version_id` the newest version is read.
-        Read errors come out of the reader as the exceptions of this contract. The reader need not be seekable.
+        Read errors come out of the reader as the exceptions of this contract. The reader is seekable where
+        `capabilities.seekable` says so.
 
         Raises:
             StoredObjectMissing: no such key or version.

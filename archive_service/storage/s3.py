@@ -130,6 +130,7 @@ class S3Store:
             lock_enforcement=LockEnforcement.SERVER,
             server_side_digest=True,
             versioned=versioning == "Enabled",
+            seekable=False,
         )
 
     def put(

@@ -1,6 +1,8 @@
 """Checking a location from its bytes: a good one passes, one changed byte in any object does not, whatever the object."""
 
+import hashlib
 import random
+import tempfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -13,13 +15,14 @@ from archive_service.db import Database
 from archive_service.digests import digest_bytes
 from archive_service.evidence.checkpoint import generate_signer
 from archive_service.models import RoleName
-from archive_service.packaging.verify import Outcome
-from archive_service.preservation.check_store import StoreCheck, check_store
+from archive_service.packaging.verify import Outcome, verify_opened
+from archive_service.preservation.check_store import StoreCheck, _aip, _Log, check_store
 from archive_service.preservation.log_keys import known_keys
 from archive_service.samples.small import minimal_dossier
 from archive_service.service import Service
 from archive_service.settings import Settings
 from archive_service.storage.port import store_key
+from archive_service.storage.ranged import opened_anywhere
 from tests.pipeline import Archive
 from tests.preservation.test_rebuild import a_life
 
@@ -149,3 +152,29 @@ def test_the_command_says_what_is_wrong(archive: Archive, dossiers: Path) -> Non
     assert rebuilt.exit_code == 0, rebuilt.output
     assert "state hash" in rebuilt.stdout
     assert archive.call("GET", "evidence/checkpoint", role=RoleName.AUDITOR).status_code == 200
+
+
+def test_packages_are_read_where_they_lie(archive: Archive, dossiers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A location of packages larger than the temporary disk is checked all the same, renewed digests included."""
+    a_life(archive, dossiers)
+    monkeypatch.setattr(tempfile, "tempdir", str(dossiers / "nowhere"))
+    found = check(archive)
+    assert (found.outcome, found.aips) == (Outcome.PASSED, 3)
+
+
+def test_a_renewed_digest_is_compared_in_its_own_algorithm(archive: Archive, dossiers: Path) -> None:
+    archive.archive(minimal_dossier(dossiers).folder)
+    store = archive.service.stores["kho-2"]
+    (aip,) = store.list("aip/")
+    content = Path(archive.service.settings.data_dir, "storage", "kho-2", "objects").rglob("*.zip")
+    digest = hashlib.sha512(next(content).read_bytes()).hexdigest()
+    for renewed, outcome in ((digest, None), ("0" * 128, Outcome.FAILED), (None, Outcome.INDETERMINATE)):
+        log = _Log()
+        report = verify_opened(aip.key, opened_anywhere(store, aip.key))
+        name = "sha512" if renewed else "md4096"
+        log.renewed.rehashed[str(report.objid)] = {name: renewed or "0"}
+        log.renewed.algorithms |= {"sha512"}
+        found = StoreCheck(location="kho-2")
+        _aip(store, aip.key, log, found, set())
+        told = [problem.outcome for problem in found.problems if "digest" in problem.reason and name in problem.reason]
+        assert told == ([outcome] if outcome else [])
