@@ -6,7 +6,6 @@ package holds that document's original and the whole AIP, because what was logge
 
 import json
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,6 +35,7 @@ from archive_service.packaging.zip_reader import read_index
 from archive_service.packaging.zip_writer import AipEntry, ZipWriter
 from archive_service.preservation import proofs
 from archive_service.preservation.log_keys import known_keys
+from archive_service.scratch import Scratch
 from archive_service.service import Service
 
 MANIFEST: Final = "dispute.json"
@@ -94,8 +94,7 @@ def write_dispute_package(
         NotPermitted: the principal may not read it.
         StoreUnavailable: no copy of an AIP can be read now with the right bytes.
     """
-    with tempfile.TemporaryDirectory(prefix=".dispute-", dir=service.settings.data_dir) as name:
-        work = Path(name)
+    with Scratch(within=service.settings.data_dir, prefix=".dispute-") as work:
         with service.database.read() as session:
             gathered = _gather(session, record_id, principal, work, component_id=component_id)
         for version in gathered.versions:

@@ -6,7 +6,6 @@ forger could have put them there: `trust_source` stays INDETERMINATE until the v
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -34,6 +33,7 @@ from archive_service.packaging.zip_reader import ZipIndex, read_index, read_memb
 from archive_service.preservation.verify_evidence import EvidenceTrust, verify_evidence
 from archive_service.resources import profiles_dir
 from archive_service.rules import rule_files
+from archive_service.scratch import Scratch
 from archive_service.signatures.pool import SignaturePool
 from archive_service.signatures.trust import TrustStore
 from archive_service.transfer.signatures_again import signatures_again
@@ -231,7 +231,7 @@ def _dispute_index(path: Path) -> ZipIndex | None:
 
 
 def _dispute(path: Path, index: ZipIndex, trust: Trusted, pool: SignaturePool) -> Verified:
-    with path.open("rb") as archive, tempfile.TemporaryDirectory(prefix="archive-verify-") as name:
+    with path.open("rb") as archive, Scratch() as folder:
         read = partial(_small, archive, index)
         digests, damaged = _digests(archive, index)
         checks = [_sums(index, digests, damaged, read("SHA256SUMS"))]
@@ -241,7 +241,7 @@ def _dispute(path: Path, index: ZipIndex, trust: Trusted, pool: SignaturePool) -
             return Verified(path=str(path), kind="dispute-package", checks=[*checks, broken])
         own, source = _with_enclosed(trust, read(_KEYS), read(ANCHORS))
         for item in versions:
-            checks += _version(archive, index, item, digests, own, pool, Path(name))
+            checks += _version(archive, index, item, digests, own, pool, folder)
         checks.append(source)
     facts = {"dossier_code": manifest.get("dossier_code"), "record_id": manifest.get("record_id")}
     return Verified(path=str(path), kind="dispute-package", checks=checks, facts=facts)

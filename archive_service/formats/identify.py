@@ -12,7 +12,6 @@ import ctypes
 import importlib
 import os
 import re
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any, Final
 
 from archive_service.errors import StoreUnavailable
 from archive_service.formats.mime import agree, more_specific, pronom_mimes
+from archive_service.scratch import process_scratch
 
 OCTET_STREAM: Final = "application/octet-stream"
 NO_LIBMAGIC: Final = "libmagic not checked: "
@@ -125,10 +125,10 @@ def identify(path: Path, *, name: str) -> Identification:
 
 def load() -> None:
     """Loads both sources of identification, whose first use costs time and address space (Go reserves much)."""
-    with tempfile.NamedTemporaryFile(suffix=".txt") as sample:
-        sample.write(b"a\n")
-        sample.flush()
-        identify(Path(sample.name), name="a.txt")
+    sample = process_scratch() / f"{threading.get_ident()}-load.txt"
+    sample.write_bytes(b"a\n")
+    identify(sample, name=sample.name)
+    sample.unlink()
 
 
 _XML_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|!DOCTYPE\s+(?!html)|!--|[A-Za-z_])")
@@ -372,7 +372,7 @@ def _siegfried(source: Path | _Bytes, extension: str) -> Mapping[str, Any]:
     if isinstance(source, Path) and extension_of(source.name) == extension and _can_be_named(source):
         return _detailed(pygfried, source)
     safe = re.sub(r"[^a-z0-9]", "", extension)[:16]
-    alias = _scratch() / (f"{threading.get_ident()}.{safe}" if safe else str(threading.get_ident()))
+    alias = process_scratch() / (f"{threading.get_ident()}.{safe}" if safe else str(threading.get_ident()))
     if isinstance(source, _Bytes) and safe in _USUAL_EXTENSIONS:
         # Written over again and again: making and removing a file costs more than asking.
         alias = alias.with_stem(f"window-{alias.stem}")
@@ -400,13 +400,3 @@ def _can_be_named(path: Path) -> bool:
 def _detailed(pygfried: Any, path: Path) -> Mapping[str, Any]:  # an extension module
     answer: Mapping[str, Any] = pygfried.identify(str(path), detailed=True)
     return answer
-
-
-@cache
-def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="archive-identify-")
-
-
-def _scratch() -> Path:
-    """Returns this process's folder of aliases; it goes when the process ends."""
-    return Path(_scratch_folder().name)

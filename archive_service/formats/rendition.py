@@ -9,7 +9,6 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import pikepdf
@@ -19,6 +18,7 @@ from archive_service.formats.pdf import PDF_ERRORS, check_pdf
 from archive_service.formats.pdfa import check_claim
 from archive_service.formats.report import Notes
 from archive_service.formats.sandbox import Outcome, run_command, run_limited
+from archive_service.scratch import Scratch
 
 COMMANDS: Final = ("soffice", "libreoffice")
 _CHECK_FACTOR: Final = 7
@@ -107,8 +107,7 @@ def render_pdfa(
     kind = _FILTERS.get(extension.lower())
     if kind is None:
         return NotRendered(reason=f"no rendition is made of .{extension} files")
-    with TemporaryDirectory(prefix="archive-rendition-") as name:
-        folder = Path(name)
+    with Scratch() as folder:
         original = folder / f"original.{extension.lower()}"
         try:
             shutil.copyfile(path, original)

@@ -21,6 +21,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
+from archive_service.scratch import Scratch, use_as_process_scratch
+
 T = TypeVar("T")
 
 _GRACE_S: Final = 2.0
@@ -77,6 +79,8 @@ class LimitedWorker:
         """Run in the worker before its memory is limited: loads what reserves address space of its own."""
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
+        self._scratch: Scratch | None = None
+        """The worker's temporary files: it may be killed at any moment, so this process owns their folder."""
         self._lock = threading.Lock()
 
     def run(
@@ -133,7 +137,9 @@ class LimitedWorker:
             self._stop()
             context = multiprocessing.get_context("spawn")
             ours, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs, self._memory, self._prepare), daemon=True)
+            self._scratch = Scratch()
+            arguments = (theirs, self._memory, self._prepare, self._scratch.path)
+            self._process = context.Process(target=_serve, args=arguments, daemon=True)
             self._process.start()
             theirs.close()
             self._pipe = ours
@@ -148,7 +154,9 @@ class LimitedWorker:
             self._process.kill()
             self._process.join(_GRACE_S)
             self._process.close()
-        self._process = self._pipe = None
+        if self._scratch is not None:
+            self._scratch.close()
+        self._process = self._pipe = self._scratch = None
 
 
 def _how_it_ended(code: int | None) -> str:
@@ -157,9 +165,11 @@ def _how_it_ended(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def _serve(pipe: Connection, memory_limit_bytes: int, prepare: Callable[[], None] | None) -> None:
+def _serve(pipe: Connection, memory_limit_bytes: int, prepare: Callable[[], None] | None, scratch: Path) -> None:
     """The worker's loop: limited by the kernel, deaf to the terminal's interrupt, gone when its parent is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    use_as_process_scratch(scratch)
+    tempfile.tempdir = str(scratch)  # what libraries leave goes with it
     if prepare is not None:
         prepare()
     with contextlib.suppress(ValueError, OSError):

@@ -8,7 +8,6 @@ retry after a crash before the commit writes another object, and the one without
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,6 +22,7 @@ from archive_service.errors import ArchiveError, StoreUnavailable
 from archive_service.formats import rendition as libreoffice
 from archive_service.models import Aip, AipCopy, Component, EventType, Record, Rendition, RenditionFailure
 from archive_service.placement import current_placement
+from archive_service.scratch import Scratch
 from archive_service.service import Service
 from archive_service.storage.port import ReadBackOutcome, read_back, store_key
 
@@ -89,8 +89,7 @@ def _waiting(session: Session, aip_id: UUID) -> Sequence[Component]:
 
 def _make(service: Service, record: Record, aip: Aip, component: Component, source: StoredRange) -> str:
     """Makes and stores one rendition; returns why there is none, or an empty text."""
-    with TemporaryDirectory(prefix="archive-rendition-") as name:
-        folder = Path(name)
+    with Scratch() as folder:
         original = folder / "original"
         with original.open("wb") as out:
             for chunk in stream(service.stores, source):

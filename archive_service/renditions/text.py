@@ -6,8 +6,6 @@ retry goes on with the components that have no row yet.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 from uuid import UUID
 
@@ -23,6 +21,7 @@ from archive_service.formats.limits import DEFAULT
 from archive_service.formats.sandbox import LimitedWorker, Outcome
 from archive_service.formats.text import ExtractedText, extract_text, takes_text
 from archive_service.models import Aip, AipCopy, Component, ComponentText, JobKind, Record, TextPiece, TextStatus
+from archive_service.scratch import Scratch
 from archive_service.service import Service
 
 MAX_ORIGINAL_BYTES: Final = 256 * 1024 * 1024
@@ -89,8 +88,8 @@ def _read(service: Service, worker: LimitedWorker, component: Component, source:
         return ExtractedText(text="", complete=has_none, reason="" if has_none else f"no text is taken from {mime}")
     if source.size_bytes > MAX_ORIGINAL_BYTES:
         return ExtractedText(text="", complete=False, reason=f"larger than {MAX_ORIGINAL_BYTES} bytes")
-    with TemporaryDirectory(prefix="archive-text-") as name:
-        path = Path(name) / "original"
+    with Scratch() as folder:
+        path = folder / "original"
         with path.open("wb") as out:
             for chunk in stream(service.stores, source):
                 out.write(chunk)

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -20,6 +19,8 @@ import fontpkg_noto_sans
 import fontpkg_noto_serif
 import segno
 import typst
+
+from archive_service.scratch import Scratch
 
 _FOLDER: Final = Path(__file__).resolve().parent
 _FONT_FOLDERS: Final = [str(package.ROOT / "files") for package in (fontpkg_noto_sans, fontpkg_noto_serif)]
@@ -37,8 +38,8 @@ class Typesetter:
     """A typst compiler with its fonts loaded once and a scratch folder for scanned pictures."""
 
     def __init__(self) -> None:
-        self._folder = TemporaryDirectory(prefix="archive-samples-")
-        root = Path(self._folder.name)
+        self._folder = Scratch()
+        root = self._folder.path
         for name in ("paper.typ", "seal.typ"):
             (root / name).write_bytes((_FOLDER / name).read_bytes())
         self._root = root
@@ -57,7 +58,7 @@ class Typesetter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._folder.cleanup()
+        self._folder.close()
 
     def pdf(self, paper: Mapping[str, Any], *, at: datetime) -> bytes:  # JSON
         """Returns the paper as PDF/A-2b created at `at`."""

@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from archive_service import __version__
@@ -29,6 +28,7 @@ from archive_service.ingest.evidence import ANCHORS_FILE_NAME
 from archive_service.packaging.aip_reader import AipMetadata, ArchivedFile
 from archive_service.packaging.package_view import PackageView
 from archive_service.packaging.verify import CheckResult, OpenedAip, Outcome
+from archive_service.scratch import Scratch
 from archive_service.signatures.acceptance import STOPPED
 from archive_service.signatures.certificates import name_text
 from archive_service.signatures.policy import SignaturePolicy, load_policy
@@ -259,8 +259,8 @@ def _validate(
     view: PackageView, parts: Sequence[_Again], terms: _Terms, material: Mapping[str, bytes], pool: SignaturePool
 ) -> dict[str, SignatureCheck]:
     """Validates with what the files carry; then, where material came from elsewhere (helper certificates, lists fetched), with that too."""
-    with TemporaryDirectory(prefix="archive-verify-") as name:
-        tasks = dict(_tasks(view, parts, terms, Path(name)))
+    with Scratch() as folder:
+        tasks = dict(_tasks(view, parts, terms, folder))
         checks = dict(zip(tasks, pool.check(tasks.values()), strict=True))
         carried = {name for check in checks.values() for name in check.material}
         anchors = {f"{entry.sha256}.cer" for entry in terms.trust.anchors}

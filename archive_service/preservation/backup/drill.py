@@ -6,7 +6,6 @@ locations. A step that could not be made says so and the drill is not PASSED.
 """
 
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from archive_service.preservation.backup.encryption import Keys
 from archive_service.preservation.backup.located import not_in_place
 from archive_service.preservation.backup.restoring import Restored, restore_backup
 from archive_service.preservation.statehash import state_hash
+from archive_service.scratch import Scratch
 from archive_service.service import Service
 from archive_service.storage import durable
 
@@ -121,11 +121,11 @@ def drill(service: Service, backup: Path, keys: Keys, *, at: datetime, scratch_u
     entry = catalogue.entry_of(backup)
     checks: list[CheckResult] = []
     made_at = entry.made_at if entry else at.isoformat()
-    with tempfile.TemporaryDirectory(prefix=".restore-drill-", dir=service.settings.data_dir) as folder:
+    with Scratch(within=service.settings.data_dir, prefix=".restore-drill-") as folder:
         try:
             needs_postgres = not service.database.is_sqlite
             with _scratch(service, scratch_url, needed=needs_postgres) as url:
-                restored = restore_backup(backup, keys, into=Path(folder) / "data", database_url=url)
+                restored = restore_backup(backup, keys, into=folder / "data", database_url=url)
                 made_at = restored.header["made_at"]
                 checks.append(_result("restored", [], {"members": restored.members}))
                 checks += _compared(service, restored)
