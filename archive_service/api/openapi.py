@@ -25,6 +25,11 @@ _BINARY: Final[JsonObject] = {"type": "string", "format": "binary"}
 _UUID: Final[JsonObject] = {"type": "string", "format": "uuid"}
 _OPTIONAL_UUID: Final[JsonObject] = {"anyOf": [_UUID, {"type": "null"}]}
 
+_REST: Final[JsonObject] = {
+    "type": ["string", "null"],
+    "description": "Address of the others, a page each; null when all are told.",
+}
+
 _PROBLEM: Final[JsonObject] = {
     "type": "object",
     "description": "RFC 9457. `code` is stable; further members depend on it, e.g. `problems`, `findings` or `difference`.",
@@ -47,7 +52,16 @@ _SUBMISSION: Final[JsonObject] = {
         "title": {"type": ["string", "null"]},
         "state": {"enum": [state.value for state in State]},
         "record_id": _OPTIONAL_UUID,
-        "findings": {"type": "array", "items": {"$ref": _REF.format(model="Finding")}},
+        "findings": {
+            "type": "array",
+            "description": "The first of them, errors first.",
+            "items": {"$ref": _REF.format(model="Finding")},
+        },
+        "finding_count": {"type": "integer", "description": "How many there are in all."},
+        "findings_next": _REST,
+        "signatures": {"type": "array", "items": {"type": "object", "additionalProperties": True}},
+        "signature_count": {"type": "integer", "description": "How many there are in all."},
+        "signatures_next": _REST,
         "uploads": {
             "type": "array",
             "items": {
@@ -206,7 +220,7 @@ def _problem(status: HTTPStatus) -> JsonObject:
 
 
 def _answer(method: str, path: str) -> JsonObject | None:
-    one_submission = path.startswith("/api/v1/submissions/{submission_id}") and "/components" not in path
+    one_submission = path.startswith("/api/v1/submissions/{submission_id}") and not path.endswith(_PARTS)
     opened = method == "post" and path in {"/api/v1/submissions", "/api/v1/packages"}
     if one_submission or opened:
         return {"$ref": _REF.format(model="Submission")}
@@ -215,8 +229,12 @@ def _answer(method: str, path: str) -> JsonObject | None:
     return None
 
 
+_PARTS: Final = ("/content", "/components/{component_id}", "/findings", "/signatures")
+"""Ends of the paths below a submission that answer with something else than the submission."""
 _LISTS: Final = frozenset(
     {
+        "/api/v1/submissions/{submission_id}/findings",
+        "/api/v1/submissions/{submission_id}/signatures",
         "/api/v1/submissions",
         "/api/v1/records",
         "/api/v1/jobs",

@@ -10,9 +10,17 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from archive_service import clock
+from archive_service.access.findings import (
+    FIRST_TOLD,
+    finding_count,
+    finding_page,
+    findings_of,
+    verdict_count,
+    verdict_page,
+)
 from archive_service.access.submissions import (
     SubmissionQuery,
     Worst,
@@ -20,13 +28,12 @@ from archive_service.access.submissions import (
     find_scoped_submission,
     list_submissions,
 )
-from archive_service.api.dependencies import ListSize, PrincipalDep, ServiceDep, principal_of
+from archive_service.api.dependencies import After, ListSize, PageSize, PrincipalDep, ServiceDep, principal_of
 from archive_service.api.streams import body_chunks, whole_body
 from archive_service.digests import RunningDigest
 from archive_service.errors import BadRequest, DigestMismatch, TooLarge
 from archive_service.identity.permissions import Permission, Principal
 from archive_service.ids import new_id
-from archive_service.ingest.findings import stored_findings
 from archive_service.ingest.packages import PACKAGE_NAME, open_package
 from archive_service.ingest.submissions import Origin, open_submission, read_dossier
 from archive_service.ingest.uploads import (
@@ -244,7 +251,7 @@ async def post_package(
 
 @router.get("/submissions/{submission_id}")
 def get_submission(submission_id: UUID, service: ServiceDep, principal: PrincipalDep) -> dict[str, Any]:
-    """Returns a submission with its state, every finding, and the verdict on every signature."""
+    """Returns a submission with its state, its findings and the verdicts on its signatures, the first of many with the address of the rest."""
     return _submission_body(service, principal, submission_id)
 
 
@@ -307,11 +314,6 @@ def _submission_body(
         if not with_findings:
             return body
         decision = decision_on(session, submission)
-        verdicts = session.scalars(
-            select(SignatureVerdict)
-            .where(SignatureVerdict.submission_id == submission_id)
-            .order_by(SignatureVerdict.component_id, SignatureVerdict.ordinal)
-        ).all()
         return {
             **body,
             "sent_at": submission.sent_at.isoformat() if submission.sent_at else None,
@@ -319,8 +321,7 @@ def _submission_body(
             "checked_at": submission.checked_at.isoformat() if submission.checked_at else None,
             "decided_at": submission.decided_at.isoformat() if submission.decided_at else None,
             "stored_at": submission.stored_at.isoformat() if submission.stored_at else None,
-            "findings": [finding.as_json() for finding in stored_findings(session, submission_id)],
-            "signatures": [{"component_id": verdict.component_id, **verdict.report} for verdict in verdicts],
+            **_told(session, submission_id),
             "policies": submission.policies,
             "retention": submission.retention,
             "decision": None
@@ -332,6 +333,50 @@ def _submission_body(
                 "at": decision.decided_at.isoformat(),
             },
         }
+
+
+def _told(session: Session, submission_id: UUID) -> dict[str, Any]:
+    """Returns the first findings and verdicts, how many there are, and where the rest is."""
+    findings, verdicts = finding_page(session, submission_id), verdict_page(session, submission_id)
+    address = f"/api/v1/submissions/{submission_id}"
+    more_findings, more_verdicts = findings.next is not None, verdicts.next is not None
+    return {
+        "findings": [finding.as_json() for finding in findings_of(findings.items)],
+        "finding_count": finding_count(session, submission_id) if more_findings else len(findings.items),
+        "findings_next": f"{address}/findings?cursor={findings.next}" if more_findings else None,
+        "signatures": [_verdict(verdict) for verdict in verdicts.items],
+        "signature_count": verdict_count(session, submission_id) if more_verdicts else len(verdicts.items),
+        "signatures_next": f"{address}/signatures?cursor={verdicts.next}" if more_verdicts else None,
+    }
+
+
+def _verdict(verdict: SignatureVerdict) -> dict[str, Any]:
+    return {"component_id": verdict.component_id, **verdict.report}
+
+
+@router.get("/submissions/{submission_id}/findings")
+def get_findings(
+    submission_id: UUID, service: ServiceDep, principal: PrincipalDep, limit: PageSize = FIRST_TOLD, cursor: After = 0
+) -> dict[str, Any]:
+    """Lists the findings of a submission in the order of the check, errors first."""
+    with service.database.read() as session:
+        find_scoped_submission(session, submission_id, principal, Permission.SUBMISSION_READ)
+        page = finding_page(session, submission_id, after=cursor, limit=limit)
+        return {"items": [finding.as_json() for finding in findings_of(page.items)], "next": page.next}
+
+
+@router.get("/submissions/{submission_id}/signatures")
+def get_signatures(
+    submission_id: UUID,
+    service: ServiceDep,
+    principal: PrincipalDep,
+    limit: PageSize = FIRST_TOLD,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    """Lists the verdicts on the signatures of a submission by component."""
+    with service.database.read() as session:
+        find_scoped_submission(session, submission_id, principal, Permission.SUBMISSION_READ)
+        return verdict_page(session, submission_id, cursor=cursor, limit=limit).as_json(_verdict)
 
 
 class DecisionBody(BaseModel):

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
@@ -241,6 +241,19 @@ def _reasons(answer: httpx.Response) -> list[str]:
     return [f"{problem.get('code')}: {problem.get('detail')}", *reasons]
 
 
+def _told(body: Mapping[str, Any]) -> list[str]:
+    """Returns the findings of an answer that matter, and how many it leaves out with the address where they are."""
+    lines = [
+        f"{finding['severity']} {finding['code']} {finding['location']}: {finding['message']}"
+        for finding in body["findings"]
+        if finding["severity"] != "info"
+    ]
+    if body.get("findings_next"):
+        left = body["finding_count"] - len(body["findings"])
+        lines.append(f"… còn {left} vấn đề / {left} more findings: GET {body['findings_next']}")
+    return lines
+
+
 def wait_for(client: Client, outcome: Outcome, *, limit_s: float = 600) -> None:
     """Waits until a pushed dossier was checked and takes its findings into the outcome; one checked before tells them again."""
     if outcome.submission_id is None or outcome.problems:
@@ -256,11 +269,7 @@ def wait_for(client: Client, outcome: Outcome, *, limit_s: float = 600) -> None:
         if body is None:
             return
         if outcome.state not in UNSETTLED:
-            outcome.problems += [
-                f"{finding['severity']} {finding['code']} {finding['location']}: {finding['message']}"
-                for finding in body["findings"]
-                if finding["severity"] != "info"
-            ]
+            outcome.problems += _told(body)
             return
         clock.sleep(pause)
         pause = min(pause * 1.5, 1.0)

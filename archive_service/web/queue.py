@@ -10,6 +10,8 @@ from fastapi.responses import Response
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from archive_service.access.findings import finding_count, finding_page, findings_of
+from archive_service.access.pages import MAX_NUMBER, Page
 from archive_service.access.submissions import (
     SubmissionQuery,
     Worst,
@@ -22,8 +24,7 @@ from archive_service.access.submissions import (
 from archive_service.audit import events_of
 from archive_service.findings import Finding, definition
 from archive_service.identity.permissions import Permission, in_scope
-from archive_service.ingest.findings import stored_findings
-from archive_service.models import Component, SignatureVerdict, State, Submission
+from archive_service.models import Component, SignatureVerdict, State, Submission, SubmissionFinding
 from archive_service.rules import retention
 from archive_service.web.templating import render
 from archive_service.web.timeline import timeline
@@ -32,8 +33,6 @@ from archive_service.web.visitors import MemberDep, OnlookerDep, Visitor
 router = APIRouter(include_in_schema=False)
 
 PAGE: Final = 50
-MAX_FINDINGS: Final = 500
-"""Findings shown on a page; a dossier of thousands of files may have thousands."""
 MAX_WATCHED: Final = 200
 """Rows whose state a page asks for when it refreshes."""
 _COMPONENTS: Final = 200
@@ -95,6 +94,7 @@ def queue_filter(
     return QueueFilter(code=code.strip(), worst=worst, agency=agency.strip(), field=field.strip())
 
 
+AfterPlace = Annotated[int, Query(ge=0, le=MAX_NUMBER)]
 FilterDep = Annotated[QueueFilter, Depends(queue_filter)]
 
 
@@ -170,19 +170,41 @@ def get_status(
 
 
 @router.get("/submissions/{submission_id}/findings")
-def get_findings(submission_id: UUID, request: Request, visitor: MemberDep) -> Response:
-    """Returns the findings of one submission, as a fragment for the queue or as a page of its own."""
+def get_findings(submission_id: UUID, request: Request, visitor: MemberDep, cursor: AfterPlace = 0) -> Response:
+    """Returns findings of one submission, as a fragment for the queue or as a page of its own that leads on to the next."""
     with visitor.service.database.read() as session:
         submission = find_scoped_submission(session, submission_id, visitor.principal, Permission.SUBMISSION_READ)
-        findings = stored_findings(session, submission_id, limit=MAX_FINDINGS)
+        page = finding_page(session, submission_id, after=cursor)
         return render(
             request,
             visitor,
             "findings_fragment.html" if request.headers.get("HX-Request") else "findings.html",
             submission=submission,
-            findings=findings,
+            findings=findings_of(page.items),
+            more=_more(session, submission_id, page, before=cursor),
             definition=definition,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class More:
+    """What a page of findings does not show."""
+
+    first: int
+    """Place of the first finding shown, counted from 1."""
+    last: int
+    total: int
+    address: str | None
+    """Of the next page; None at the end."""
+
+
+def _more(session: Session, submission_id: UUID, page: Page[SubmissionFinding], *, before: int = 0) -> More | None:
+    """Returns what a page does not show; None when it shows everything."""
+    if page.next is None and not before:
+        return None
+    address = f"/submissions/{submission_id}/findings?cursor={page.next}" if page.next else None
+    total = finding_count(session, submission_id)
+    return More(first=before + 1, last=before + len(page.items), total=total, address=address)
 
 
 @router.get("/submissions/{submission_id}")
@@ -195,7 +217,8 @@ def get_submission(
     """Shows one submission with everything an approver needs; `view` names the component to show in the page."""
     with visitor.service.database.read() as session:
         submission = find_scoped_submission(session, submission_id, visitor.principal, Permission.SUBMISSION_READ)
-        findings: list[Finding] = stored_findings(session, submission_id, limit=MAX_FINDINGS)
+        page = finding_page(session, submission_id)
+        findings = findings_of(page.items)
         components = session.scalars(
             select(Component)
             .where(Component.submission_id == submission_id)
@@ -222,6 +245,7 @@ def get_submission(
             "submission.html",
             submission=submission,
             findings=findings,
+            more=_more(session, submission_id, page),
             findings_of=_by_component(findings, ids),
             definition=definition,
             components=components,

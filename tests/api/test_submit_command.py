@@ -16,7 +16,7 @@ from tests.pipeline import Archive
 
 
 @contextmanager
-def _served(archive: Archive) -> Iterator[str]:
+def served(archive: Archive) -> Iterator[str]:
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(create_app(archive.service), log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -36,7 +36,7 @@ def test_a_refused_dossier_pushed_again_tells_its_reasons_again(archive: Archive
     archive.decide(submission_id, "reject", "sai hồ sơ")
     assert archive.submission(submission_id)["state"] == "REJECTED"
     token = archive.headers(RoleName.SUBMITTER)["Authorization"].removeprefix("Bearer ")
-    with _served(archive) as url, Client(url, token) as client:
+    with served(archive) as url, Client(url, token) as client:
         (outcome,) = push_all(client, [folder], wait=True)
     assert (outcome.submission_id, outcome.state, outcome.failed) == (submission_id, "REJECTED", True)
     told = [finding for finding in archive.submission(submission_id)["findings"] if finding["severity"] != "info"]
