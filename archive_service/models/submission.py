@@ -61,6 +61,7 @@ class Submission(Base):
             ),
         ),
         Index("ix_submission_state_opened", "state", "opened_at", "id"),
+        Index("ix_submission_opened", "opened_at", "id"),
         Index("ix_submission_agency_state_opened", "archiving_agency", "state", "opened_at", "id"),
         Index("ix_submission_worst_state_opened", "worst_severity", "state", "opened_at", "id"),
         Index("ix_submission_field_state_opened", "field", "state", "opened_at", "id"),
