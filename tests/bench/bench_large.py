@@ -1,8 +1,11 @@
 """Whether large dossiers go through in flat memory: 20,000 small files and one file of 3 GB; when asked for, 100,000 files and one of 20 GB.
 
-Received, checked, stored; sealed; verified; rebuilt into an empty database. Each of these four runs in a process of its own, which prints
-its largest resident set; what generates the dossier is another process. Needs about four times the dossier's size on disk. Run as
-`python -m tests.bench.bench_large [many|huge|very-many|very-huge ...] [--scale 0.1]`.
+Received, checked, stored in two copies that are read back; sealed; verified; rebuilt into an empty database. One large file goes further:
+both locations checked from their bytes, fixity, its last megabyte and its whole package over HTTP, a dispute package. Each step runs in a
+process of its own, which prints its largest resident set. `bucket` is one file of 6 GB on PostgreSQL and two S3 buckets (SeaweedFS).
+
+Needs about four times the dossier's size on disk, one large file six times; a compressing file system makes little of it. Run as
+`python -m tests.bench.bench_large [many|huge|very-many|very-huge|bucket ...] [--scale 0.1]`; TMPDIR says where.
 """
 
 import json
@@ -14,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,15 +37,20 @@ from archive_service.preservation.seal import seal_log
 from archive_service.preservation.statehash import state_hash
 from archive_service.samples.small import SampleFile, small_head, tiny_pdf, write_json
 from archive_service.service import open_service
-from archive_service.settings import Settings
+from archive_service.settings import load_settings
 from archive_service.transfer.store import store_submission
 from tests.bench.bench_pipeline import Costs, WithoutSignatures, approve, receive
+from tests.bench.large_steps import STEPS, stored
+from tests.postgres_server import running_server
+from tests.storage.conftest import admin_client
+from tests.storage.seaweed import ACCESS_KEY, SECRET_KEY, SeaweedServer
 
 SCENARIOS: Final = {
     "many": (20_000, 2_000),
     "huge": (1, 3 * 1000**3),
     "very-many": (100_000, 1_000),
     "very-huge": (1, 20 * 1000**3),
+    "bucket": (1, 6 * 1000**3),
 }
 """Files and bytes of each."""
 USUAL: Final = ("many", "huge")
@@ -61,7 +70,7 @@ def through(folder: Path, data: Path) -> dict[str, Any]:
         RuntimeError: it was not stored.
     """
     costs, peaks = Costs(), {"start": peak_mib()}
-    service = open_service(Settings(data_dir=data), migrate=True)
+    service = open_service(load_settings(data_dir=data), migrate=True)
     with costs.of("receive"):
         submission_id = receive(service, folder)
     peaks["receive"] = peak_mib()
@@ -86,7 +95,7 @@ def through(folder: Path, data: Path) -> dict[str, Any]:
 
 def sealed(data: Path) -> dict[str, Any]:
     """Seals what happened."""
-    service = open_service(Settings(data_dir=data), migrate=False)
+    service = open_service(load_settings(data_dir=data), migrate=False)
     seals = seal_log(service, at=clock.unique_now())
     service.close()
     return {"seals": len(seals)}
@@ -111,7 +120,7 @@ def rebuilt(data: Path) -> dict[str, Any]:
     Raises:
         RuntimeError: it is another.
     """
-    service = open_service(Settings(data_dir=data), migrate=False)
+    service = open_service(load_settings(data_dir=data), migrate=False)
     target = Database(f"sqlite:///{data / 'rebuilt.db'}")
     report = rebuild(service.stores["kho-2"], target, known_keys(service.settings), at=clock.unique_now())
     with service.database.read() as session:
@@ -192,18 +201,60 @@ def main() -> None:
     for name in [word for word in words if word in SCENARIOS] or USUAL:
         files, size = SCENARIOS[name]
         scaled = (int(files * scale), size) if files > 1 else (files, int(size * scale))
-        result = {"benchmark": "large", "scenario": name, "files": scaled[0], "bytes_each": scaled[1], **_run(*scaled)}
+        with tempfile.TemporaryDirectory() as scratch, _place(Path(scratch), buckets=name == "bucket"):
+            told = _run(scratch, *scaled)
+        result = {"benchmark": "large", "scenario": name, "files": scaled[0], "bytes_each": scaled[1], **told}
         print(json.dumps(result))  # noqa: T201
 
 
-def _run(files: int, size: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as scratch:
-        _self("--generate", f"{scratch}/dossier", str(files), str(size))
-        result: dict[str, Any] = json.loads(_self("--through", f"{scratch}/dossier", f"{scratch}/data"))
-        shutil.rmtree(f"{scratch}/dossier")
-        for name in LATER:
-            result[name] = json.loads(_self("--later", name, f"{scratch}/data"))
+def _run(scratch: str, files: int, size: int) -> dict[str, Any]:
+    _self("--generate", f"{scratch}/dossier", str(files), str(size))
+    result: dict[str, Any] = json.loads(_self("--through", f"{scratch}/dossier", f"{scratch}/data"))
+    shutil.rmtree(f"{scratch}/dossier")
+    for name in LATER if files > 1 else ("seal",):
+        result[name] = json.loads(_self("--later", name, f"{scratch}/data"))
+    if files == 1:
+        package = stored(Path(scratch, "data"))
+        for name, step in STEPS.items():
+            result[name] = step(package)
+            print(f"{name}: {json.dumps(result[name])}", file=sys.stderr, flush=True)  # noqa: T201 - these take minutes
     return result | {"load_average": os.getloadavg()[0]}
+
+
+@contextmanager
+def _place(scratch: Path, *, buckets: bool) -> Iterator[None]:
+    """SQLite and two folders, or PostgreSQL and two buckets, by the settings that all processes of the block read."""
+    if not buckets:
+        yield
+        return
+    server = SeaweedServer(scratch / "seaweed")
+    server.start()
+    try:
+        with running_server() as databases:
+            layout = _layout(server, scratch, ("s3-1", "s3-2"))
+            url = databases.create().render_as_string(hide_password=False)
+            os.environ |= {"ARCHIVE_DATABASE_URL": url, "ARCHIVE_LOCATIONS": str(layout)}
+            yield
+    finally:
+        server.kill()
+        for name in ("ARCHIVE_DATABASE_URL", "ARCHIVE_LOCATIONS"):
+            os.environ.pop(name, None)
+
+
+def _layout(server: SeaweedServer, scratch: Path, names: tuple[str, ...]) -> Path:
+    """Makes a bucket for each name and returns the file that describes them."""
+    for kind, text in (("access_key_file", ACCESS_KEY), ("secret_key_file", SECRET_KEY)):
+        (scratch / kind).write_text(text, encoding="utf-8")
+    lines = []
+    for name in names:
+        admin_client(server).create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+        lines += ["[[locations]]", f'name = "{name}"', 'kind = "s3"', f'bucket = "{name}"', 'lock_mode = "GOVERNANCE"']
+        lines += [f'endpoint_url = "{server.endpoint_url}"', "[locations.credentials]"]
+        lines += [f'{kind} = "{scratch / kind}"' for kind in ("access_key_file", "secret_key_file")]
+    lines += ["[[policies]]", 'name = "default"', f"copies = {json.dumps(names)}"]
+    path = scratch / "locations.toml"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
 
 
 def _self(*words: str) -> str:
