@@ -316,7 +316,7 @@ def _level(view: SignerView, *, archive: bool, stamped: bool, case: Circumstance
         return None
     if not stamped:
         return SignatureLevel.B_B
-    if not (case.evidence.crls or case.evidence.ocsps):
+    if not case.evidence.revocation_carried:
         return SignatureLevel.B_T
     return SignatureLevel.B_LTA if archive else SignatureLevel.B_LT
 

@@ -127,6 +127,8 @@ class Evidence:
     """DER of time-stamp tokens."""
     outside: set[bytes] = field(default_factory=set)
     """Objects that did not come with the file: the file's age says nothing of theirs."""
+    revocation_carried: set[bytes] = field(default_factory=set)
+    """CRLs and OCSP responses that came with the file, also those that were at hand before."""
     refused: list[str] = field(default_factory=list)
     """What could not be read or was over a limit."""
     _since: dict[bytes, datetime] = field(default_factory=dict)
@@ -152,8 +154,14 @@ class Evidence:
             for certificate in parse_ocsp(der).basic_ocsp_response["certs"] or ():
                 self.add_certificate(certificate.dump())
 
+    def close_outside(self) -> None:
+        """Marks all that is held as not come with the file; what is added from here on came with it."""
+        self.outside.update((*self.certificates, *self.crls, *self.ocsps))
+        self.revocation_carried.clear()
+
     def _add(self, target: dict[bytes, None], der: bytes, limit: int, what: str) -> None:
         if der in target:
+            self._carried(target, der)
             return
         if len(target) >= limit:
             self.refused.append(f"more than {limit} of kind {what}")
@@ -164,6 +172,11 @@ class Evidence:
             self.refused.append(f"{what}: {str(exc)[:200]}")
             return
         target[der] = None
+        self._carried(target, der)
+
+    def _carried(self, target: dict[bytes, None], der: bytes) -> None:
+        if target is not self.certificates:
+            self.revocation_carried.add(der)
 
     def add_signed_data(self, signed_data: cms.SignedData) -> None:
         """Takes certificates and revocation values out of a CMS structure."""

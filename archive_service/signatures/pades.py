@@ -434,7 +434,7 @@ def _level(
     later = [other for other in found if other.sub_filter == DOC_TIMESTAMP and other.revision > entry.revision]
     if not tokens and not later:
         return SignatureLevel.B_B
-    if not (case.evidence.crls or case.evidence.ocsps):
+    if not case.evidence.revocation_carried:
         return SignatureLevel.B_T
     return SignatureLevel.B_LTA if later else SignatureLevel.B_LT
 

@@ -75,7 +75,7 @@ class SignatureKind(StrEnum):
 
 
 class SignatureLevel(StrEnum):
-    """Baseline level that the signature's structure reaches, whatever its indication."""
+    """Baseline level that the signature's structure reaches by what its file carries, whatever its indication."""
 
     B_B = "B-B"
     B_T = "B-T"

@@ -71,7 +71,7 @@ def validate_file(
         evidence.add_crl(der)
     for der in trust.ocsps:
         evidence.add_ocsp(der)
-    evidence.outside.update((*evidence.certificates, *evidence.crls, *evidence.ocsps))
+    evidence.close_outside()
     proofs = tuple(known_poes)
     for proof in proofs:
         evidence.prove_digest(proof.digest.raw, proof.at)

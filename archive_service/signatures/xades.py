@@ -243,7 +243,7 @@ def _level(
         return None
     if not tokens:
         return SignatureLevel.B_B
-    if not (case.evidence.crls or case.evidence.ocsps):
+    if not case.evidence.revocation_carried:
         return SignatureLevel.B_T
     return SignatureLevel.B_LTA if archive else SignatureLevel.B_LT
 

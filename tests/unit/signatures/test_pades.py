@@ -78,6 +78,16 @@ def test_prefetched_revocation_lists_of_the_trust_store_are_used(tmp_path: Path,
     assert report.revocation.evidence
 
 
+@pytest.mark.parametrize(("level", "expected"), [("T", "B-T"), ("LT", "B-LT")])
+def test_level_counts_what_the_file_carries_not_what_the_trust_store_holds(
+    tmp_path: Path, world: World, level: str, expected: str
+) -> None:
+    crls, ocsps = world.revocation(SIGNED_AT)
+    trust = TrustStore.of([world.root.der]).with_material(intermediates=[], crls=crls, ocsps=ocsps)
+    [report] = check(tmp_path, sign_pdf(world, level=level), world, at=SIGNED_AT, trust=trust).reports
+    assert report.level == expected
+
+
 def test_plain_iso_32000_signature_has_no_level(tmp_path: Path, world: World) -> None:
     [report] = check(tmp_path, sign_pdf(world, party=world.plain, pades=False), world).reports
     assert report.indication is Indication.TOTAL_PASSED

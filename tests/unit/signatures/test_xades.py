@@ -250,6 +250,27 @@ def test_defaults_and_namesakes_never_pass(tmp_path: Path, world: World, content
 
 
 @pytest.mark.parametrize(
+    ("declaration", "expected"),
+    [
+        (b"[<!ELEMENT a ANY>]", "TOTAL-PASSED"),
+        (b"[<!ATTLIST NoiDung thay CDATA #IMPLIED>]", "TOTAL-PASSED"),
+        (b"[<!ATTLIST NoiDung thay CDATA '9'>]", "INDETERMINATE"),
+        (b"[<!ATTLIST t:NoiDung thay CDATA #FIXED '9'>]", "INDETERMINATE"),
+        (b"[<!ELEMENT NoiDung ANY><!ATTLIST NoiDung thay (a|b) 'b'>]", "INDETERMINATE"),
+        (b"SYSTEM 'them.dtd'", "INDETERMINATE"),
+        (b"PUBLIC '-//X//Y' 'http://example.invalid/them.dtd'", "INDETERMINATE"),
+    ],
+)
+def test_declaration_that_can_add_attributes_never_passes(
+    tmp_path: Path, world: World, declaration: bytes, expected: str
+) -> None:
+    signed = dump(sign(world.plain, parsed(), xades=True))
+    content = b"<!DOCTYPE HoSo " + declaration + b">" + signed[signed.find(b"?>") + 2 if b"?>" in signed else 0 :]
+    [report] = check(tmp_path, content, world, mime=XML).reports
+    assert report.indication == expected, report.as_text("en")
+
+
+@pytest.mark.parametrize(
     "expression", ["not(ancestor-or-self::x:Signature)", "true()", "not(ancestor-or-self::ds:Signature) or self::e"]
 )
 def test_xpath_that_takes_away_other_things_is_refused(tmp_path: Path, world: World, expression: str) -> None:
