@@ -5,6 +5,7 @@ would, waits until it is stored, issues one certified paper copy, and prints wha
 """
 
 import json
+import os
 import re
 import secrets
 import shlex
@@ -33,6 +34,7 @@ from archive_service.identity import accounts, tokens
 from archive_service.identity.permissions import Grant
 from archive_service.models import RoleName
 from archive_service.samples.dossiers import generate
+from archive_service.samples.facts import place_of
 from archive_service.samples.pki import TestPki
 from archive_service.samples.small import SampleDossier
 from archive_service.service import Service, open_service
@@ -40,6 +42,8 @@ from archive_service.settings import load_settings
 
 SETTLE_S: Final = 300
 """Longest wait for the service to store what was approved."""
+SHOWN_AT: Final = "http://127.0.0.1:8000"
+"""Where `serve` shows the demonstration afterwards, by its own defaults."""
 _READY: Final = re.compile(r"(http://\S+)")
 _console = Console(highlight=False, soft_wrap=True)
 
@@ -122,7 +126,9 @@ def _account(service: Service, *, at: datetime) -> str:
 def _served(folder: Path) -> Iterator[str]:
     """Runs `serve` as its own process group and yields its address; stops it with SIGTERM at the end."""
     command = [sys.executable, "-m", "archive_service", "serve", "--data", str(folder), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own program
+    # the certified copy stays: its QR code leads to where `serve` will show it, not to the port of this run
+    environment = {"ARCHIVE_PUBLIC_URL": SHOWN_AT, **os.environ}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)  # noqa: S603 - our own program
     try:
         line = process.stdout.readline() if process.stdout else ""
         ready = _READY.search(line)
@@ -268,7 +274,7 @@ def _certified_copy(client: Client, records: Sequence[dict[str, Any]], folder: P
             "component_id": results[0]["id"],
             "purpose": "Nộp cho ngân hàng / for a bank",
             "recipient": record["applicant_name"],
-            "place": "Nam Định",
+            "place": place_of(record["archiving_agency"]),
             "position": "Chuyên viên",
         }
         answer = client.send("POST", f"/api/v1/records/{record['id']}/copies", source=json.dumps(body).encode())
@@ -298,7 +304,7 @@ def _summary(
     )
     _console.print(f"==> Bản sao giấy số / certified copy no. {row['number']:02d}/{row['year']}: {path}")
     _console.print(f"    mã tra cứu / verify: {row['verify_url']}")
-    _console.print("==> Xem tất cả tại / see it all at http://127.0.0.1:8000 sau khi chạy / after running:")
+    _console.print(f"==> Xem tất cả tại / see it all at {SHOWN_AT} sau khi chạy / after running:")
     _console.print(f"    [bold]./dev run serve --data {shlex.quote(str(folder))}[/bold]")
     _console.print(f"    tài khoản / account: demo   mật khẩu / password: {password}", markup=False)
     wrong = [

@@ -27,6 +27,7 @@ from archive_service.evidence.ers_asn1 import MAX_RECORD_BYTES
 from archive_service.evidence.evidence_record_verify import EvidenceRecordVerification
 from archive_service.evidence.foreign import verify_foreign
 from archive_service.evidence.token_trust import load_anchors
+from archive_service.ingest.files import printable
 from archive_service.packaging.aip_reader import read_metadata
 from archive_service.packaging.verify import CheckResult, OpenedAip, Outcome, VerificationReport, verify_aip
 from archive_service.packaging.zip_reader import ZipIndex, read_index, read_member
@@ -86,7 +87,7 @@ class Verified:
     def as_json(self) -> dict[str, Any]:
         """Returns the JSON form, with the names and meanings of the checks in both languages."""
         return {
-            "path": self.path,
+            "path": printable(Path(self.path)),
             "kind": self.kind,
             "outcome": self.outcome.value,
             **self.facts,

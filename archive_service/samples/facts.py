@@ -194,6 +194,15 @@ def procedures() -> tuple[Procedure, ...]:
     return tuple(Procedure.model_validate(entry) for entry in raw["procedure"])
 
 
+def place_of(agency_code: str) -> str:
+    """Returns the name of the sample province an agency (`H56.16`) belongs to, as papers name their place.
+
+    Raises:
+        KeyError: not an agency of a sample province.
+    """
+    return {province.code: province.name for province in _places().province}[agency_code.split(".", maxsplit=1)[0]]
+
+
 @cache
 def _places() -> _Places:
     return _Places.model_validate(_load("places_and_names.toml"))

@@ -1,5 +1,6 @@
 """Where the answers of the command line go: terminals that cannot show them, closed and full ones, and what exit codes then mean."""
 
+import json
 import os
 import subprocess
 import sys
@@ -52,3 +53,18 @@ def test_an_output_that_takes_nothing_is_an_error_not_a_verdict(accepted_file: P
     assert done.returncode == 6
     assert done.stderr.startswith("INPUT_OUTPUT_ERROR: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["check", "verify"])
+def test_names_in_json_are_those_of_the_files_whatever_the_locale(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "đơn à \U0001f4c4.txt"
+    path.write_text("xin chào", encoding="utf-8")
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    ended = subprocess.run(
+        [*AS_COMMAND, command, path, "--json"],
+        capture_output=True,
+        env=environment,
+        check=False,
+    )
+    [line] = ended.stdout.splitlines()
+    assert json.loads(line)["path"] == str(path)
