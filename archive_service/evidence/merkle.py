@@ -43,17 +43,35 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(NODE_PREFIX + left + right).digest()
 
 
+class RunningRoot:
+    """The root over leaf hashes that come one after the other, known at every size, in memory of log(n) hashes."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._peaks: list[bytes] = []
+        """Roots of perfect subtrees, largest first."""
+
+    def append(self, leaf: bytes) -> None:
+        """Takes the next leaf hash."""
+        self._peaks.append(leaf)
+        self.size += 1
+        full = self.size
+        while full % 2 == 0:
+            right = self._peaks.pop()
+            self._peaks[-1] = node_hash(self._peaks[-1], right)
+            full //= 2
+
+    def root(self) -> bytes:
+        """Returns the root over all leaves so far."""
+        return _fold(self._peaks) if self._peaks else EMPTY_ROOT
+
+
 def root(leaf_hashes: Iterable[bytes]) -> bytes:
     """Returns the root over leaf hashes read once, in memory of log(n) hashes."""
-    peaks: list[bytes] = []
-    for size, leaf in enumerate(leaf_hashes):
-        peaks.append(leaf)
-        full = size + 1
-        while full % 2 == 0:
-            right = peaks.pop()
-            peaks[-1] = node_hash(peaks[-1], right)
-            full //= 2
-    return _fold(peaks) if peaks else EMPTY_ROOT
+    running = RunningRoot()
+    for leaf in leaf_hashes:
+        running.append(leaf)
+    return running.root()
 
 
 def _fold(peaks: Sequence[bytes]) -> bytes:

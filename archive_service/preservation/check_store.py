@@ -84,7 +84,7 @@ class StoreCheck:
 class _Log:
     """What the log says, gathered while it is read."""
 
-    leaf_hashes: list[bytes] = field(default_factory=list)
+    leaves: merkle.RunningRoot = field(default_factory=merkle.RunningRoot)
     aips: dict[str, str] = field(default_factory=dict)
     """SHA-256 by OBJID."""
     digest_of_id: dict[UUID, str] = field(default_factory=dict)
@@ -134,7 +134,7 @@ def check_store(
         _guarded(found, _key("seals", ordinal), lambda ordinal=ordinal: _seal(store, ordinal, trust, log, found, at))  # type: ignore[misc]
         found.seals += 1
         progress("seals", found.seals)
-    found.leaves = len(log.leaf_hashes)
+    found.leaves = log.leaves.size
     for detail in log.renewals:
         key = renewal_key(int(detail["ordinal"]))
         _guarded(found, key, lambda key=key, detail=detail: _renewal(store, key, detail, log, found, at))  # type: ignore[misc]
@@ -225,7 +225,7 @@ def _segment(content: bytes, origin: str, ordinal: int, log: _Log, found: StoreC
     head, *lines = content.rstrip(b"\n").split(b"\n")
     header = json.loads(head)
     stated = (header["type"], header["origin"], header["ordinal"], header["tree_size_before"], header["first_seq"])
-    if stated != ("archive-log-segment/1", origin, ordinal, len(log.leaf_hashes), log.last_seq + 1):
+    if stated != ("archive-log-segment/1", origin, ordinal, log.leaves.size, log.last_seq + 1):
         found.fail(key, "its header does not follow from the segments before it")
     for line in lines:
         value = json.loads(line)
@@ -245,7 +245,7 @@ def _event(value: dict[str, Any], line: bytes, origin: str, log: _Log) -> None: 
         "event_type": event["type"],
         "occurred_at": event["at"],
     }
-    log.leaf_hashes.append(_leaf("audit-event", fields))
+    log.leaves.append(_leaf("audit-event", fields))
     detail = event["detail"]
     if event["type"] in _STORED_EVENTS:
         fields = {
@@ -254,7 +254,7 @@ def _event(value: dict[str, Any], line: bytes, origin: str, log: _Log) -> None: 
             "size_bytes": detail["size_bytes"],
             "version": detail["version"],
         }
-        log.leaf_hashes.append(_leaf("aip", fields))
+        log.leaves.append(_leaf("aip", fields))
         log.aips[detail["aip"]] = detail["sha256"]
         log.digest_of_id[derived_id("aip", detail["aip"])] = detail["sha256"]
         log.objid_of_id[derived_id("aip", detail["aip"])] = detail["aip"]
@@ -289,7 +289,7 @@ def _checkpoint(
         found.fail(key, "is not in canonical form or of another log")
     if keys:
         signed.verify(keys)
-    if (signed.checkpoint.size, signed.checkpoint.root) != (len(log.leaf_hashes), merkle.root(log.leaf_hashes)):
+    if (signed.checkpoint.size, signed.checkpoint.root) != (log.leaves.size, log.leaves.root()):
         found.fail(key, "its size and root do not follow from the events")
 
 

@@ -56,6 +56,14 @@ def test_streaming_root_equals_the_definition(size: int) -> None:
     assert merkle.root(leaves) == reference_root(leaves)
 
 
+def test_a_running_root_is_right_at_every_size() -> None:
+    leaves, running = [leaf(number) for number in range(70)], merkle.RunningRoot()
+    for size in range(71):
+        assert (running.size, running.root()) == (size, reference_root(leaves[:size]))
+        if size < 70:
+            running.append(leaves[size])
+
+
 @settings(deadline=None)
 @given(sizes, st.lists(st.integers(min_value=0, max_value=400), max_size=4), st.data())
 def test_every_proof_verifies_after_growth_in_steps(size: int, steps: list[int], data: st.DataObject) -> None:
