@@ -57,15 +57,30 @@ class _Content:
 
 def looks_like_cms(path: Path, mime: str) -> bool:
     """Returns whether a file should be read as CMS, by media type, name or first bytes."""
+
+    def head() -> bytes:
+        with path.open("rb") as stream:
+            return stream.read(mail.HEAD_BYTES)
+
+    return begins_like_cms(head, path.suffix, mime)
+
+
+def begins_like_cms(read_head: Callable[[], bytes], suffix: str, mime: str) -> bool:
+    """The same of a file that is not at hand as such.
+
+    Args:
+        read_head: returns its first `mail.HEAD_BYTES`; called only where media type and name leave it open.
+        suffix: of its name, with the dot.
+        mime: its media type.
+    """
     if "pkcs7" in mime or "cms" in mime.rpartition("/")[2].split("-"):
         return True
-    if path.suffix.lower() not in _SUFFIXES and mime not in mail.MAIL_MIMES:
+    if suffix.lower() not in _SUFFIXES and mime not in mail.MAIL_MIMES:
         return False
-    with path.open("rb") as stream:
-        head = stream.read(mail.HEAD_BYTES)
+    head = read_head()
     if mail.looks_like_signed_mail(head):
         return True
-    if path.suffix.lower() not in _SUFFIXES:
+    if suffix.lower() not in _SUFFIXES:
         return False
     return head[:1] == b"\x30" or b"BEGIN" in head[:64] or head[:3] == b"MII"
 

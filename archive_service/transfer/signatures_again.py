@@ -18,6 +18,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ from archive_service.signatures.acceptance import STOPPED
 from archive_service.signatures.certificates import name_text
 from archive_service.signatures.policy import SignaturePolicy, load_policy
 from archive_service.signatures.pool import SignaturePool, SignatureTask
+from archive_service.signatures.reach import Reach, reach_of
 from archive_service.signatures.report import Indication, SignatureCheck
 from archive_service.signatures.trust import TrustAnchorEntry, TrustStore
 
@@ -281,10 +283,18 @@ def _tasks(
 ) -> Iterator[tuple[str, SignatureTask]]:
     paths = {part.path: folder / f"{ordinal:07d}" / _safe(part.path) for ordinal, part in enumerate(parts, start=1)}
     near = neighbours(paths)
+    reach = {
+        part.path: reach_of(part.file.mime, paths[part.path].suffix, partial(view.read, part.file.path))
+        for part in parts
+        if may_be_signed(part.file.mime)
+    }
+    beside = {path: near(path) for path, reached in reach.items() if reached is Reach.NEIGHBOURS}
+    needed = {path for path, reached in reach.items() if reached is not Reach.NOTHING}.union(*beside.values())
+    for part in parts:  # a film of many gigabytes beside signed papers stays where it is
+        if part.path in needed:
+            _extract(view, part.file.path, paths[part.path])
     for part in parts:
-        _extract(view, part.file.path, paths[part.path])
-    for part in parts:
-        if may_be_signed(part.file.mime):
+        if reach.get(part.path, Reach.NOTHING) is not Reach.NOTHING:
             yield (
                 part.file.component_id,
                 SignatureTask(
@@ -293,7 +303,7 @@ def _tasks(
                     trust=terms.trust,
                     at=terms.at,
                     policy=terms.policy,
-                    siblings=near(part.path),
+                    siblings=beside.get(part.path, {}),
                 ),
             )
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -241,3 +243,24 @@ def test_without_a_store_the_recorded_anchors_are_named(
         _, output = _cli("verify", package, *arguments)
         assert words in output
         assert f"SHA-256 {root}" in output
+
+
+def test_what_no_signature_speaks_of_is_not_taken_out_of_the_package(tmp_path: Path, world: World) -> None:
+    """A film of gigabytes beside signed papers must not need as much room again: no file may grow to its size here."""
+    folder, size = tmp_path / CODE, 3 * 1024 * 1024
+    files = [
+        _file(1, "đơn.pdf", tiny_pdf("Don"), "application_form"),
+        _file(2, "ký.pdf", sign_pdf(world, level="B")),
+        _file(3, "phim.bin", bytes(range(256)) * (size // 256)),
+        _file(4, "mẫu.xml", "<?xml version='1.0' encoding='UTF-8'?><đơn><tên>Nguyễn</tên></đơn>".encode()),
+    ]
+    write_dossier(folder, small_head(CODE, closed_at=AT, outcome="withdrawn"), files)
+    package = tmp_path / "a.zip"
+    _cli("package", str(folder), "-o", str(package))
+    assert package.stat().st_size > size
+    verify = [sys.executable, "-m", "archive_service", "verify", "--json", str(package)]
+    limited = ["/bin/sh", "-c", 'ulimit -f "$0" && exec "$@"', str(size // 2 // 512), *verify]
+    result = subprocess.run(limited, capture_output=True, text=True, check=False)
+    told = {check["name"]: check["outcome"] for check in json.loads(result.stdout)["checks"]}
+    assert told["signatures"] == "PASSED", result.stdout + result.stderr
+    assert told["zip_content"] == "PASSED"
