@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Self
 import httpx
 import typer
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from archive_service import clock
@@ -20,6 +21,10 @@ from archive_service.errors import BadRequest, StoreUnavailable
 
 TRIES: Final = 5
 """Tries of one request before the dossier is given up for this run; repeating the command goes on where it stopped."""
+ANSWER_S: Final = 120.0
+"""Longest wait for an answer to little or nothing sent."""
+SLOWEST_BYTES_PER_S: Final = 10 * 1024 * 1024
+"""A service that makes a large file durable before it answers is given time as for a disk of this speed."""
 UNSETTLED: Final = frozenset({"RECEIVING", "CHECKING"})
 
 
@@ -112,8 +117,10 @@ class Client:
         if not (token.isascii() and token.isprintable()):
             raise BadRequest("not a token: it looks like arch_…")
         self._http = httpx.Client(
-            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=httpx.Timeout(120, connect=10)
+            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=httpx.Timeout(ANSWER_S, connect=10)
         )
+        self.on_sent: Callable[[int], None] = lambda _count: None
+        """Told the bytes of each chunk of a file as it is taken to be sent."""
 
     def __enter__(self) -> Self:
         return self
@@ -132,11 +139,7 @@ class Client:
             if attempt:
                 clock.sleep(min(0.2 * 2**attempt, 5.0))
             try:
-                content = _chunks(source) if isinstance(source, Path) else source
-                length = {"Content-Length": str(source.stat().st_size)} if isinstance(source, Path) else {}
-                kind = "application/octet-stream" if isinstance(source, Path) else "application/json"
-                headers = {"X-Sent-At": clock.now().isoformat(), "Content-Type": kind, **length}
-                answer = self._http.request(method, path, content=content, headers=headers)
+                answer = self._sent(method, path, source)
             except httpx.TransportError as exc:
                 reason = str(exc) or type(exc).__name__
                 continue
@@ -144,6 +147,21 @@ class Client:
                 return answer
             reason = f"HTTP {answer.status_code}"
         raise StoreUnavailable(f"the service does not answer: {reason}")
+
+    def _sent(self, method: str, path: str, source: Path | bytes | None) -> httpx.Response:
+        headers = {"X-Sent-At": clock.now().isoformat(), "Content-Type": "application/json"}
+        if not isinstance(source, Path):
+            return self._http.request(method, path, content=source, headers=headers)
+        size = source.stat().st_size
+        headers |= {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        timeout = httpx.Timeout(ANSWER_S + size / SLOWEST_BYTES_PER_S, connect=10)
+        return self._http.request(method, path, content=self._chunks(source), headers=headers, timeout=timeout)
+
+    def _chunks(self, path: Path) -> Iterator[bytes]:
+        with path.open("rb") as source:
+            while chunk := source.read(CHUNK_BYTES):
+                self.on_sent(len(chunk))
+                yield chunk
 
 
 def _is_address(url: str) -> bool:
@@ -154,17 +172,19 @@ def _is_address(url: str) -> bool:
     return parsed.scheme in {"http", "https"} and bool(parsed.host)
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as source:
-        while chunk := source.read(CHUNK_BYTES):
-            yield chunk
-
-
 def push_all(client: Client, dossiers: Sequence[Path], *, wait: bool) -> list[Outcome]:
     """Pushes every dossier, then, when asked to, waits until each was checked."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("Nộp / push", total=len(dossiers))
+        sent_bytes = 0
+
+        def tell(count: int) -> None:
+            nonlocal sent_bytes
+            sent_bytes += count
+            progress.update(task, description=f"Nộp / push {decimal(sent_bytes)}")
+
+        client.on_sent = tell  # one file may take an hour, with no dossier finished meanwhile
         outcomes = []
         for path in dossiers:
             outcomes.append(push(client, path))
