@@ -11,8 +11,8 @@ from archive_service.signatures import mail
 from archive_service.signatures.validate import PDF_MIMES, XML_MIMES
 
 _NAMESPACE: Final = b"http://www.w3.org/2000/09/xmldsig#"
-_HIDING: Final = (b"&#", b"<!ENTITY", b"\0")
-"""What the namespace could be written with so that its letters do not stand in the file: references, entities, UTF-16."""
+_HIDING: Final = (b"&#", b"<!DOCTYPE", b"\0")
+"""What the namespace could be written with so that its letters do not stand in the file: references, a document type, UTF-16."""
 _MARKS: Final = (_NAMESPACE, *_HIDING)
 _OVERLAP_BYTES: Final = len(_NAMESPACE) - 1
 
