@@ -5,8 +5,8 @@ search terms, register of certified copies, renditions, retention reviews, event
 incidents and fixity minutes, storage locations in their lifecycle, legal holds.
 
 Not covered, because not kept in storage or made again: accounts, tokens, sessions, jobs, submissions that were never stored; numbers of
-certified copies that were never completed; row ids without meaning; text taken from components and the copies of renditions and certified
-copies; and of a copy its last check and its version id, which are facts about the location.
+certified copies that were never completed; reviews in which nothing fell due; row ids without meaning; text taken from components and the
+copies of renditions and certified copies; and of a copy its last check and its version id, which are facts about the location.
 """
 
 import hashlib
@@ -73,6 +73,7 @@ _ONLY: Final[Mapping[type[Base], ColumnElement[bool]]] = {
     Decision: Decision.submission_id.in_(_STORED),
     CertifiedCopy: CertifiedCopy.completed_at.is_not(None),
     FixityRun: FixityRun.finished_at.is_not(None),
+    RetentionReview: RetentionReview.due_count > 0,
     LogSeal: LogSeal.state == "SEALED",
     EvidenceBatch: (EvidenceBatch.source == "renewal") | EvidenceBatch.renewed_by.is_not(None),
     EvidenceRenewal: EvidenceRenewal.state == "DONE",
