@@ -5,14 +5,13 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import ColumnElement, select
 
 from archive_service import clock, migrations
 from archive_service.access import records as access
 from archive_service.access.submissions import SubmissionQuery, list_submissions
 from archive_service.cli.common import DataOption, opened_service, operator_principal
+from archive_service.cli.output import print_table
 from archive_service.errors import NotFound
 from archive_service.identity.permissions import Permission
 from archive_service.models import Record, State
@@ -65,16 +64,21 @@ def submissions_list(
     data: DataOption = None,
 ) -> None:
     """Liệt kê hồ sơ nộp / list submissions."""
-    table = Table(
-        "id", "mã hồ sơ / code", "trạng thái / state", "lỗi / errors", "cảnh báo / warnings", "tiêu đề / title"
-    )
+    headings = ("id", "mã hồ sơ / code", "trạng thái / state", "lỗi / errors", "cảnh báo / warnings", "tiêu đề / title")
     query = SubmissionQuery(states=(state,) if state else (), limit=limit)
     with opened_service(data) as service, service.database.read() as session:
-        for row in list_submissions(session, query, operator_principal()).items:
-            table.add_row(
-                str(row.id), row.dossier_code, row.state.value, str(row.error_count), str(row.warning_count), row.title
+        rows = [
+            (
+                str(row.id),
+                row.dossier_code or "",
+                row.state.value,
+                str(row.error_count),
+                str(row.warning_count),
+                row.title or "",
             )
-    Console().print(table)
+            for row in list_submissions(session, query, operator_principal()).items
+        ]
+    print_table(headings, rows)
 
 
 @_submissions.command("decide")

@@ -4,11 +4,10 @@ from typing import Annotated, Final
 from uuid import UUID
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from archive_service import clock
 from archive_service.cli.common import DataOption, opened_service, operator_principal
+from archive_service.cli.output import print_table
 from archive_service.identity import accounts, tokens
 from archive_service.identity.permissions import Grant
 from archive_service.models import RoleName
@@ -47,12 +46,12 @@ def token_create(
 @_token.command("list")
 def token_list(data: DataOption = None) -> None:
     """Liệt kê mã truy cập / list tokens."""
-    table = Table("id", "name", "role", "agency", "created", "revoked")
+    rows = []
     with opened_service(data) as service, service.database.read() as session:
         for row in tokens.list_tokens(session):
             revoked = row.revoked_at.isoformat() if row.revoked_at else ""
-            table.add_row(str(row.id), row.name, row.role.value, row.agency or "*", row.created_at.isoformat(), revoked)
-    Console().print(table)
+            rows.append((str(row.id), row.name, row.role.value, row.agency or "*", row.created_at.isoformat(), revoked))
+    print_table(("id", "name", "role", "agency", "created", "revoked"), rows)
 
 
 @_token.command("revoke")
@@ -104,11 +103,11 @@ def user_create(
 @_user.command("list")
 def user_list(data: DataOption = None) -> None:
     """Liệt kê tài khoản, vai trò và lần đăng nhập cuối / list accounts, roles and last sign-ins."""
-    table = Table("username", "name", "position", "roles", "created", "last sign-in", "state")
+    rows = []
     with opened_service(data) as service, service.database.read() as session:
         for row, grants in accounts.list_accounts(session):
             seen = row.last_signed_in_at.isoformat(timespec="seconds") if row.last_signed_in_at else ""
-            table.add_row(
+            cells = (
                 row.username,
                 row.display_name,
                 row.position or "",
@@ -117,7 +116,8 @@ def user_list(data: DataOption = None) -> None:
                 seen,
                 "khoá / disabled" if row.disabled else "mở / enabled",
             )
-    Console().print(table)
+            rows.append(cells)
+    print_table(("username", "name", "position", "roles", "created", "last sign-in", "state"), rows)
 
 
 @_user.command("password")

@@ -4,14 +4,13 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import select
 
 from archive_service import clock
 from archive_service.access.holds import HoldQuery, list_holds
 from archive_service.audit import events_of
 from archive_service.cli.common import DataOption, bytes_bar, opened_service, operator_principal, text_bar
+from archive_service.cli.output import print_table
 from archive_service.models import MoveState, Reconciliation, StorageDrift, StorageMove
 from archive_service.preservation import moves
 from archive_service.preservation.reconcile import begin_reconciliation
@@ -40,7 +39,7 @@ def add_commands(app: typer.Typer) -> None:
 @_storage.command("list")
 def storage_list(data: DataOption = None) -> None:
     """Liệt kê kho và trạng thái / list locations and where each stands."""
-    table = Table(
+    headings = (
         "kho / location",
         "trạng thái / state",
         "bản / copies",
@@ -48,12 +47,13 @@ def storage_list(data: DataOption = None) -> None:
         "giữ đến / kept until",
         "chuyển / move",
     )
+    rows = []
     with opened_service(data) as service:
         for view in moves.locations(service):
             keep = view.keep_until.isoformat() if view.keep_until else ""
             name = view.name if view.configured else f"{view.name} (không còn cấu hình / not configured)"
-            table.add_row(name, view.state.value, str(view.copies), str(view.lacking), keep, _move_text(view.move))
-    Console().print(table)
+            rows.append((name, view.state.value, str(view.copies), str(view.lacking), keep, _move_text(view.move)))
+    print_table(headings, rows)
 
 
 def _move_text(move: StorageMove | None) -> str:

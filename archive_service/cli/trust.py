@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from archive_service import clock
 from archive_service.cli.checking import moment_of
 from archive_service.cli.common import DataOption, opened_service, operator_principal
+from archive_service.cli.output import print_table
 from archive_service.ingest.trust_anchors import add_anchors, anchor_json, list_anchors, retire_anchor
 
 _trust = typer.Typer(no_args_is_help=True, help="Kho chứng thư gốc tin cậy / trust anchors.")
@@ -27,14 +26,21 @@ def trust_list(data: DataOption = None) -> None:
     at = clock.now()
     with opened_service(data) as service:
         listing = list_anchors(service, operator_principal())
-    table = Table("sha256", "scheme", "subject", "effective from", "retired at", "trusted")
+    rows = []
     for entry in listing.store.anchors:
         row = anchor_json(entry, at=at)
         trusted = "có / yes" if row["trusted"] else "không / no"
-        table.add_row(
-            row["sha256"], row["scheme"], row["subject"], row["effective_from"] or "", row["retired_at"] or "", trusted
+        rows.append(
+            (
+                row["sha256"],
+                row["scheme"],
+                row["subject"],
+                row["effective_from"] or "",
+                row["retired_at"] or "",
+                trusted,
+            )
         )
-    Console(width=240).print(table)
+    print_table(("sha256", "scheme", "subject", "effective from", "retired at", "trusted"), rows)
     typer.echo(f"digest {listing.store.digest}")
     if not listing.recorded:
         typer.echo(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from archive_service import __version__
+from archive_service.cli.output import print_table
 
 NO_VIETNAMESE = ({"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "latin-1"})
 AS_COMMAND = (sys.executable, "-m", "archive_service")
@@ -68,3 +69,10 @@ def test_names_in_json_are_those_of_the_files_whatever_the_locale(tmp_path: Path
     )
     [line] = ended.stdout.splitlines()
     assert json.loads(line)["path"] == str(path)
+
+
+def test_rows_of_tables_are_whole_lines_off_a_terminal_and_show_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    name, title = "01a2230b-f4f0-749a-ab8b-a2e1a8550a70", "[/red] Hồ sơ [1] " + "rất dài " * 100
+    print_table(("id", "tiêu đề / title"), [(name, title)])
+    [row] = [line for line in capsys.readouterr().out.splitlines() if name in line]
+    assert title.strip() in row
