@@ -32,6 +32,16 @@ ZIP_ERRORS: Final = (
 
 _ENCRYPTED_FLAG: Final = 0x1
 _METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
+_ARCHIVE_HEADS: Final = (
+    b"PK\x03\x04",
+    b"7z\xbc\xaf\x27\x1c",
+    b"Rar!\x1a\x07",
+    b"\x1f\x8b\x08",
+    b"BZh",
+    b"\xfd7zXZ\x00",
+)
+"""How ZIP (Office files too), 7z, RAR, gzip, bzip2 and xz begin."""
+_HEAD_BYTES: Final = 8
 
 
 def open_zip(path: Path, notes: Notes, limits: Limits) -> zipfile.ZipFile | None:
@@ -99,8 +109,22 @@ def check_zip(path: Path, notes: Notes, limits: Limits) -> None:
     if package is None:
         return
     with package:
-        if read_entries(package, notes, limits):
-            notes.checked.append("ZIP entries")
+        if not read_entries(package, notes, limits):
+            return
+        notes.checked.append("ZIP entries")
+        within = _archives_within(package)
+        if within:
+            notes.unchecked("archives within the archive", f"{named(within)}: not opened")
+
+
+def _archives_within(package: zipfile.ZipFile) -> list[str]:
+    """Returns the entries that are archives themselves; what they would unpack to, nobody looked at."""
+    found = []
+    for entry in package.infolist():
+        if entry.compress_type in _METHODS:
+            with package.open(entry) as source:
+                found += [entry.filename] if source.read(_HEAD_BYTES).startswith(_ARCHIVE_HEADS) else []
+    return found
 
 
 def read_entries(package: zipfile.ZipFile, notes: Notes, limits: Limits) -> bool:

@@ -215,6 +215,17 @@ def test_unsafe_zip(entries, tmp_path):
     assert codes(report) == ["FORMAT_ACCEPTED_WITH_WARNING", "FORMAT_ARCHIVE_UNSAFE"]
 
 
+def test_archives_within_an_archive_are_said_not_to_be_opened(tmp_path):
+    within = {
+        "ban-ve.zip": files.package({"a.txt": b"a"}),
+        "nhat-ky.gz": b"\x1f\x8b\x08" + bytes(20),
+        "ghi-chu.txt": b"a",
+    }
+    report = check(tmp_path, "tep.zip", files.package(within))
+    assert codes(report) == ["FORMAT_ACCEPTED_WITH_WARNING", "FORMAT_NOT_CHECKED"]
+    assert "archives within the archive: ban-ve.zip, nhat-ky.gz: not opened" in report.not_checked
+
+
 def test_entity_is_not_expanded(tmp_path):
     report = check(tmp_path, "to-khai.xml", files.XML_EXTERNAL)
     assert "root:" not in str(report)
