@@ -6,6 +6,7 @@ package holds that document's original and the whole AIP, because what was logge
 
 import json
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -68,6 +69,7 @@ class _Version:
     folder: str = ""
     path: str = ""
     local: Path = field(default_factory=Path)
+    crc32: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,9 @@ def write_dispute_package(
         for version in gathered.versions:
             version.local = work / f"v{version.aip.version}.zip"
             with version.local.open("wb") as local:
-                local.writelines(stream(service.stores, version.source))
+                for chunk in stream(service.stores, version.source):
+                    version.crc32 = zlib.crc32(chunk, version.crc32)
+                    local.write(chunk)
         written = _write(service, gathered, target, component_id=component_id)
     _note(service, gathered, written, principal, component_id)
     return written
@@ -259,9 +263,25 @@ def _safe(name: str) -> str:
 def _version_entries(writer: ZipWriter, version: _Version, originals: Sequence[_Original]) -> Iterator[AipEntry]:
     with version.local.open("rb") as archive:
         metadata, view = _opened(archive)
+        wanted = {item.inside for item in originals}
+        members = {member.name: member for member in read_index(archive).members if member.name in wanted}
+        digests = {f"{view.folder}/{file.path}": file.digest for file in metadata.files}
         for item in originals:
-            yield writer.add_parts(item.outside, view.read(item.inside.partition("/")[2]))
-        yield _add(writer, version.path, version.local)
+            yield writer.add_stream(
+                item.outside,
+                view.read(item.inside.partition("/")[2]),
+                expected=digests[item.inside],
+                size_bytes=members[item.inside].size_bytes,
+                crc32=members[item.inside].crc,
+            )
+        yield writer.add_file(
+            version.path,
+            version.local,
+            expected=sha256(version.aip.sha256),
+            size_bytes=version.aip.size_bytes,
+            crc32=version.crc32,
+            component_id=None,
+        )
         yield from _reports(writer, version, metadata, view)
 
 

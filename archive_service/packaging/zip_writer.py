@@ -114,6 +114,25 @@ class ZipWriter:
             path=path, component_id=None, offset=offset, size_bytes=running.size_bytes, digest=running.digest()
         )
 
+    def add_stream(
+        self, path: str, parts: Iterable[bytes], *, expected: Digest, size_bytes: int, crc32: int
+    ) -> AipEntry:
+        """Adds an entry whose size, digest and CRC-32 are known, piece by piece and without a temporary file.
+
+        Raises:
+            DigestMismatch: what came is not what was expected. The archive written so far is void.
+        """
+        offset = self._header(path, crc32, size_bytes)
+        crc, running = 0, RunningDigest()
+        for part in parts:
+            crc = zlib.crc32(part, crc)
+            running.update(part)
+            self._put(part)
+        _refuse_difference(path, expected, size_bytes, running.digest(), running.size_bytes)
+        if crc != crc32:
+            raise DigestMismatch(f"{path}: CRC-32 {crc:08x}, expected {crc32:08x}")
+        return AipEntry(path=path, component_id=None, offset=offset, size_bytes=size_bytes, digest=expected)
+
     def add_file(
         self,
         path: str,

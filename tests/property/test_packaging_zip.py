@@ -7,12 +7,14 @@ import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archive_service.digests import digest_bytes
+from archive_service.errors import DigestMismatch
 from archive_service.packaging.aip import build_aip
 from archive_service.packaging.aip_reader import read_metadata
 from archive_service.packaging.dossier_zip import open_dossier_zip
@@ -121,3 +123,17 @@ def test_any_dossier_packs_verifies_and_reads_back(title: str, count: int, size_
         metadata = read_metadata(path)
         assert metadata.dossier == content.dossier
         assert metadata.entries == aip.entries
+
+
+def test_a_stream_whose_digest_is_known_is_written_as_one_that_is_spooled_and_compared() -> None:
+    parts = [bytes([number]) * 3000 for number in range(60)]
+    whole = b"".join(parts)
+    known: dict[str, Any] = {"expected": digest_bytes(whole), "size_bytes": len(whole), "crc32": zlib.crc32(whole)}
+    spooled, streamed = io.BytesIO(), io.BytesIO()
+    with ZipWriter(spooled, at=AT) as first, ZipWriter(streamed, at=AT) as second:
+        assert first.add_parts("a/b", iter(parts)) == second.add_stream("a/b", iter(parts), **known)
+        assert first.finish() == second.finish()
+    assert spooled.getvalue() == streamed.getvalue()
+    for wrong in ({"expected": digest_bytes(b"x")}, {"size_bytes": len(whole) + 1}, {"crc32": 1}):
+        with ZipWriter(io.BytesIO(), at=AT) as writer, pytest.raises(DigestMismatch):
+            writer.add_stream("a/b", iter(parts), **{**known, **wrong})
