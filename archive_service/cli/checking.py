@@ -47,16 +47,19 @@ def check(
     moment = moment_of(at)
     settings = load_settings()
     policies = policies_of(settings, trust, moment)
-    refused = False
+    count, refused = 0, False
     with FileChecks(
         policies=policies, at=moment, workers=worker_count(), settings=settings, depth=CHECK_DEPTH
     ) as checks:
         for result in checks.run(files_below(paths)):
+            count += 1
             refused = refused or not result.accepted
             if as_json:
                 print_json(result.as_json())
             else:
                 _print_text(result)
+    if not count:
+        typer.echo("không có tệp nào để kiểm tra / no file to check", err=True)
     raise typer.Exit(1 if refused else 0)
 
 

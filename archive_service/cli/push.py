@@ -45,6 +45,8 @@ class Outcome:
     submission_id: str | None = None
     state: str = "FAILED"
     problems: list[str] = field(default_factory=list)
+    unanswered: bool = False
+    """The service did not answer: nothing is known of the dossier."""
 
     @property
     def failed(self) -> bool:
@@ -61,7 +63,10 @@ def submit(
     wait: Annotated[bool, typer.Option(help="Chờ kết quả kiểm tra / wait for the checks.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="In kết quả dạng JSON / print JSON.")] = False,
 ) -> None:
-    """Nộp hồ sơ: tiếp tục được khi đứt, lặp lại vô hại / push dossiers: resumable, safe to repeat."""
+    """Nộp hồ sơ: tiếp tục được khi đứt, lặp lại vô hại / push dossiers: resumable, safe to repeat.
+
+    Exit 0 = all taken, 1 = some were not, 6 = the service does not answer.
+    """
     dossiers = list(find_dossiers(paths))
     if not dossiers:
         raise BadRequest("no dossier folder or ZIP found under the given paths")
@@ -72,6 +77,8 @@ def submit(
             print_json(_as_json(outcome))
         else:
             typer.echo("\n    ".join([f"{outcome.path.name}: {outcome.state}", *outcome.problems]))
+    if any(outcome.unanswered for outcome in outcomes):
+        sys.exit(6)
     if any(outcome.failed for outcome in outcomes):
         sys.exit(1)
 
@@ -173,7 +180,7 @@ def _is_address(url: str) -> bool:
 
 
 def push_all(client: Client, dossiers: Sequence[Path], *, wait: bool) -> list[Outcome]:
-    """Pushes every dossier, then, when asked to, waits until each was checked."""
+    """Pushes every dossier, then, when asked to, waits until each was checked; a service that does not answer is not asked for the others."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("Nộp / push", total=len(dossiers))
@@ -187,7 +194,7 @@ def push_all(client: Client, dossiers: Sequence[Path], *, wait: bool) -> list[Ou
         client.on_sent = tell  # one file may take an hour, with no dossier finished meanwhile
         outcomes = []
         for path in dossiers:
-            outcomes.append(push(client, path))
+            outcomes.append(_not_sent(path) if outcomes and outcomes[-1].unanswered else push(client, path))
             progress.advance(task)
         if wait:
             task = progress.add_task("Kiểm tra / check", total=len(dossiers))
@@ -197,6 +204,10 @@ def push_all(client: Client, dossiers: Sequence[Path], *, wait: bool) -> list[Ou
     return outcomes
 
 
+def _not_sent(path: Path) -> Outcome:
+    return Outcome(path=path, problems=["not sent: the service does not answer"], unanswered=True)
+
+
 def push(client: Client, path: Path) -> Outcome:
     """Pushes one dossier folder or ZIP; every reason for a refusal is in the outcome."""
     outcome = Outcome(path=path)
@@ -204,6 +215,7 @@ def push(client: Client, path: Path) -> Outcome:
         _push_zip(client, path, outcome) if path.is_file() else _push_folder(client, path, outcome)
     except (StoreUnavailable, OSError) as exc:
         outcome.problems.append(str(exc))
+        outcome.unanswered = isinstance(exc, StoreUnavailable)
     return outcome
 
 
@@ -285,6 +297,7 @@ def wait_for(client: Client, outcome: Outcome, *, limit_s: float = 600) -> None:
             body = _take(outcome, client.send("GET", f"/api/v1/submissions/{outcome.submission_id}"))
         except StoreUnavailable as exc:
             outcome.problems.append(f"what the checks say is not known: {exc}")
+            outcome.unanswered = True
             return
         if body is None:
             return

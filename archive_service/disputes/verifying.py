@@ -189,6 +189,9 @@ def verify_file(path: Path, trust: Trusted, pool: SignaturePool, *, evidence: Pa
     return _aip(path, trust, pool, beside)
 
 
+NO_EVIDENCE: Final = "chưa kiểm tra: không có tệp chứng cứ / not checked: no evidence file"
+
+
 def _beside(path: Path) -> Iterator[Path]:
     yield path.with_name(f"{path.name}.evidence.json")
     yield path.with_name(f"{path.name.removesuffix('.zip')}.evidence.json")
@@ -199,7 +202,8 @@ def _aip(path: Path, trust: Trusted, pool: SignaturePool, evidence: Path | None)
     checks = list(report.checks)
     if evidence is not None:
         checks += verify_evidence(path, evidence, trust.for_evidence(), language=BOTH, digest=report.digest)
-    return Verified(path=str(path), kind="aip", checks=checks, facts=_facts(report))
+    looked_at = NO_EVIDENCE if evidence is None else printable(Path(evidence.name))
+    return Verified(path=str(path), kind="aip", checks=checks, facts={**_facts(report), "evidence": looked_at})
 
 
 def _checked(path: Path, trust: Trusted, pool: SignaturePool) -> VerificationReport:

@@ -80,9 +80,13 @@ def test_an_aip_with_its_evidence_and_trust_passes(handed: dict[str, Path]) -> N
     assert {"signatures", "evidence_bundle", "log_inclusion", "evidence_record"} <= set(outcomes(found))
     assert set(outcomes(found).values()) == {"PASSED"}
     assert all(check["title_vi"] != check["title_en"] for check in found["checks"])
+    assert "evidence_record" not in outcomes(alone := report(handed["aip"], "--trust", handed["trust"], code=0))
+    assert "not checked" in alone["evidence"]
     # beside the file it is found by itself
     (handed["aip"].with_name("aip.evidence.json")).write_bytes(handed["evidence"].read_bytes())
-    assert "log_inclusion" in outcomes(report(handed["aip"], "--trust", handed["trust"], code=0))
+    beside = report(handed["aip"], "--trust", handed["trust"], code=0)
+    assert "log_inclusion" in outcomes(beside)
+    assert beside["evidence"] == "aip.evidence.json"
 
 
 def test_without_trust_the_evidence_is_undecided(handed: dict[str, Path]) -> None:

@@ -76,3 +76,9 @@ def test_rows_of_tables_are_whole_lines_off_a_terminal_and_show_brackets(capsys:
     print_table(("id", "tiêu đề / title"), [(name, title)])
     [row] = [line for line in capsys.readouterr().out.splitlines() if name in line]
     assert title.strip() in row
+
+
+def test_a_folder_without_files_is_told(tmp_path: Path) -> None:
+    done = subprocess.run([*AS_COMMAND, "check", tmp_path], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "no file to check" in done.stderr

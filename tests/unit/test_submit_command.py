@@ -1,5 +1,6 @@
 """`submit` against what is no archive service, and everything a folder's name or a mistyped address can hold: told, never a stack trace."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,3 +95,15 @@ def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
 def test_a_path_that_is_neither_file_nor_folder_is_told() -> None:
     with pytest.raises(BadRequest, match="Not a directory"):
         list(find_dossiers([Path("/dev/null")]))
+
+
+def test_a_service_that_does_not_answer_is_asked_once_and_is_no_refusal(tmp_path: Path) -> None:
+    folders = [minimal_dossier(tmp_path / name).folder for name in ("a", "b", "c")]
+    with socket.socket() as deaf:  # bound and not listening: every connection is refused
+        deaf.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        arguments = ["submit", *map(str, folders), "--url", url, "--token", "arch_x"]
+        done = CliRunner().invoke(build_app(("push",)), arguments)
+    assert done.exit_code == 6
+    assert done.stdout.count("FAILED") == 3
+    assert done.stdout.count("not sent") == 2
