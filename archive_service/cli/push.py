@@ -192,7 +192,7 @@ def push_all(client: Client, dossiers: Sequence[Path], *, wait: bool) -> list[Ou
             progress.update(task, description=f"Nộp / push {decimal(sent_bytes)}")
 
         client.on_sent = tell  # one file may take an hour, with no dossier finished meanwhile
-        outcomes = []
+        outcomes: list[Outcome] = []
         for path in dossiers:
             outcomes.append(_not_sent(path) if outcomes and outcomes[-1].unanswered else push(client, path))
             progress.advance(task)
