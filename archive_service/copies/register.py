@@ -25,6 +25,7 @@ from archive_service.copies.render import RenderedCopy, render_certified_copy
 from archive_service.digests import sha256
 from archive_service.dossier import Role
 from archive_service.errors import BadRequest, Conflict, NotFound, StoreUnavailable
+from archive_service.i18n import name_of
 from archive_service.identity.permissions import Permission, Principal
 from archive_service.ids import new_id
 from archive_service.models import Aip, CertifiedCopy, Component, EventType, Record, SignatureVerdict
@@ -204,6 +205,10 @@ def _result_code(session: Session, record: Record, component: Component) -> str 
     return result_code(record.dossier_code, session.scalar(results) or 1)
 
 
+PAPER_LANGUAGE: Final = "vi"
+"""Certified copies are Vietnamese papers, whatever language whoever issues one reads the pages in."""
+
+
 def _signature_notes(session: Session, component: Component) -> tuple[str, ...]:
     query = select(SignatureVerdict).where(
         SignatureVerdict.submission_id == component.submission_id,
@@ -211,7 +216,7 @@ def _signature_notes(session: Session, component: Component) -> tuple[str, ...]:
     )
     verdicts = session.scalars(query.order_by(SignatureVerdict.ordinal).limit(6)).all()
     return tuple(
-        f"{_one_line(verdict.signer or '?')} · {verdict.indication}"
+        f"{_one_line(verdict.signer or '?')} · {name_of('indication', verdict.indication, PAPER_LANGUAGE)}"
         + (f" · {verdict.signing_time.astimezone(clock.LEGAL_ZONE):%d/%m/%Y %H:%M}" if verdict.signing_time else "")
         for verdict in verdicts
     )

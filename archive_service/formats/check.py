@@ -28,7 +28,7 @@ from archive_service.formats.media import check_media
 from archive_service.formats.office import check_package
 from archive_service.formats.pdf import check_pdf, check_streams
 from archive_service.formats.pdfa import check_claim
-from archive_service.formats.plain import check_json, check_text
+from archive_service.formats.plain import check_json, check_rtf, check_text
 from archive_service.formats.policy import Depth, FormatPolicy, FormatRule, Treatment
 from archive_service.formats.report import FormatReport, Notes
 from archive_service.formats.surroundings import look_around
@@ -141,7 +141,7 @@ _WITHOUT_SIGNATURE: Final = frozenset({"application/pkcs7-mime"})
 def _judge_treatment(rule: FormatRule | None, policy: FormatPolicy, notes: Notes) -> None:
     if rule is None:
         if policy.unlisted is Treatment.REFUSED:
-            notes.find("FORMAT_REFUSED", basis=policy.legal_basis)
+            notes.find("FORMAT_REFUSED", basis=policy.legal_basis, basis_vi=policy.legal_basis)
         elif policy.unlisted is not Treatment.ACCEPTED:
             notes.find("FORMAT_UNLISTED", policy=f"{policy.id} {policy.version}")
         return
@@ -149,7 +149,7 @@ def _judge_treatment(rule: FormatRule | None, policy: FormatPolicy, notes: Notes
     notes.facts["treatment"] = rule.treatment.value
     code = _TREATMENT_CODES.get(rule.treatment)
     if code:
-        notes.find(code, basis=rule.basis)
+        notes.find(code, basis=rule.basis, basis_vi=rule.basis_vi)
 
 
 _TREATMENT_CODES: Final[Mapping[Treatment, str]] = {
@@ -241,5 +241,6 @@ _NOT_RASTER: Final = frozenset({"image/svg+xml", "image/wmf", "image/emf", "imag
 _BY_MIME: Final[Mapping[str, Callable[[Path, Notes, Limits], None]]] = {
     "application/xml": check_xml,
     "application/json": check_json,
+    "application/rtf": check_rtf,
     "application/zip": check_zip,
 }

@@ -72,6 +72,8 @@ class FormatRule:
     """Lower-case extensions a file of these formats may have."""
     treatment: Treatment
     basis: str
+    basis_vi: str
+    """The same for Vietnamese texts; most name the provision alone and read alike."""
     mark: str
     """V: read in the text or a secondary source of it; M: unverified; I: own reading."""
 
@@ -259,6 +261,7 @@ def _rule(row: Mapping[str, Any]) -> FormatRule:
         extensions=frozenset(row["extensions"]),
         treatment=Treatment(row["treatment"]),
         basis=row["basis"],
+        basis_vi=row.get("basis_vi", row["basis"]),
         mark=row["mark"],
     )
 

@@ -1,18 +1,21 @@
-"""XML: well-formed, without entities (R021).
+"""XML: well-formed, without entities, pictures and pages without scripts (R021).
 
 Read as a stream with expat, which never fetches anything here and is stopped at the first entity declaration, before
 anything is expanded. Namespaces are checked; DTDs are not loaded; validity against a schema is not asked.
 """
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 from xml.parsers import expat
 
 from archive_service.digests import CHUNK_BYTES
 from archive_service.formats.limits import Limits
-from archive_service.formats.report import Notes, shorten
+from archive_service.formats.report import MAX_NAMED, Notes, named, shorten
 
 _SEPARATOR: Final = " "
+_RUN_BY_BROWSERS: Final = frozenset({"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xhtml"})
+"""Namespaces whose elements a browser acts upon: SVG and XHTML."""
 
 
 class _Stopped(Exception):
@@ -30,8 +33,10 @@ class _Reading:
         self.root: str | None = None
         self.doctype: str | None = None
         self.entity: tuple[str, str] | None = None
+        self.scripts: list[str] = []
+        """The first places with something a browser would run."""
 
-    def start(self, name: str, _attributes: object) -> None:
+    def start(self, name: str, attributes: Mapping[str, str]) -> None:
         if self.root is None:
             self.root = name
         self.elements += 1
@@ -39,6 +44,9 @@ class _Reading:
         self.deepest = max(self.deepest, self.depth)
         if self.depth > self.max_depth:
             raise _Stopped
+        namespace, _, local = name.rpartition(_SEPARATOR)
+        if namespace in _RUN_BY_BROWSERS and len(self.scripts) <= MAX_NAMED:
+            self.scripts += _scripts(local, attributes)
 
     def end(self, _name: str) -> None:
         self.depth -= 1
@@ -59,6 +67,15 @@ class _Reading:
         kind = "external" if system else "internal"
         self.entity = (name, f"{kind} parameter entity" if is_parameter else f"{kind} entity")
         raise _Stopped
+
+
+def _scripts(element: str, attributes: Mapping[str, str]) -> Iterator[str]:
+    """Yields what of an element a browser would run: scripts, handlers of events, links that are programs."""
+    if element == "script":
+        yield element
+    for name, value in attributes.items():
+        if name.lower().startswith("on") or "".join(value.split()).lower().startswith("javascript:"):
+            yield f"{element}/@{name.rpartition(_SEPARATOR)[2]}"
 
 
 def check_xml(path: Path, notes: Notes, limits: Limits) -> None:
@@ -95,6 +112,8 @@ def read_xml(source: BinaryIO, notes: Notes, limits: Limits) -> bool:
     notes.facts["xml_elements"] = reading.elements
     if reading.doctype:
         notes.facts["xml_doctype"] = shorten(reading.doctype)
+    if reading.scripts:
+        notes.find("FORMAT_SCRIPT", where=named(reading.scripts))
     return True
 
 

@@ -31,6 +31,17 @@ def component(role: Role = Role.SUBMITTED, origin: Origin = Origin.UPLOADED_SIGN
 DIGITISED = component(Role.DIGITISED, Origin.DIGITISED)
 
 
+# ---------------------------------------------------------------- marked-up text
+
+
+def svg(content: str) -> bytes:
+    return f'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg">{content}</svg>'.encode()
+
+
+def rtf(content: str) -> bytes:
+    return rb"{\rtf1\ansi\deff0 {\fonttbl{\f0 Times;}}\f0 " + content.encode() + rb"\par}"
+
+
 # ---------------------------------------------------------------- PDF
 
 

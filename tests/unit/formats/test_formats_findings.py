@@ -128,6 +128,12 @@ def test_vietnamese_texts_say_whose_words_are_foreign(code, tmp_path):
         assert "ghi chú" not in finding.message("en")
 
 
+def test_the_policys_reasons_are_vietnamese_in_vietnamese_texts(tmp_path):
+    (finding,) = check(tmp_path, "so-do.svg", files.svg("")).findings
+    assert finding.message("vi").endswith("không có trong danh mục của TT 05/2025")
+    assert finding.message("en").endswith("not on the list of TT 05/2025")
+
+
 def test_reasons_have_vietnamese_words():
     assert vietnamese("larger than 5 bytes, clamd scans only a part") == "lớn hơn 5 byte, clamd chỉ quét một phần"
     assert vietnamese("larger than 5 bytes") == "lớn hơn 5 byte"
@@ -172,6 +178,14 @@ def test_every_code_of_the_catalogue_is_provoked_by_some_test():
         ("to-khai.xml", files.XML_BOMB, ["FORMAT_XML_ENTITY"]),
         ("to-khai.xml", files.XML_EXTERNAL[21:], ["FORMAT_XML_ENTITY"]),
         ("to-khai.xml", files.XML_EXTERNAL.decode().encode("utf-16"), ["FORMAT_XML_ENTITY"]),
+        ("so-do.svg", files.svg("<script>alert(1)</script>"), ["FORMAT_TO_BE_NORMALISED", "FORMAT_SCRIPT"]),
+        ("so-do.svg", files.svg('<g onload="f()"/>'), ["FORMAT_TO_BE_NORMALISED", "FORMAT_SCRIPT"]),
+        ("so-do.svg", files.svg('<a href=" java&#10;script:f()"/>'), ["FORMAT_TO_BE_NORMALISED", "FORMAT_SCRIPT"]),
+        ("so-do.svg", files.svg('<text id="on">on</text>'), ["FORMAT_TO_BE_NORMALISED"]),
+        ("to-khai.xml", b'<?xml version="1.0"?><don><script once="1"/></don>', []),
+        ("don.rtf", files.rtf(r"{\object\objemb{\*\objdata 0105}}"), ["FORMAT_EMBEDDED_FILES"]),
+        ("don.rtf", files.rtf(r"{\*\objdata0105}"), ["FORMAT_EMBEDDED_FILES"]),
+        ("don.rtf", files.rtf(r"\\object \objective"), []),
         ("anh.jpg", files.image("JPEG") + b"@" * 40, ["FORMAT_TRAILING_DATA"]),
         ("anh.png", files.image("PNG") + b"@" * 40, ["FORMAT_TRAILING_DATA"]),
         ("anh.jpg", files.image("JPEG") + bytes(40), []),
