@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SQLITE_BUSY_S: Final = 30
 """How long a SQLite writer waits for another before it gives up."""
+SQLITE_AT_HAND: Final = 2
+"""Most connections kept at hand beside the pool."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -62,11 +64,10 @@ class Database:
         self._write = sessionmaker(self.engine, expire_on_commit=False)
         self._read_only = self.engine.execution_options(archive_read_only=True)
         self._read = sessionmaker(self._read_only, expire_on_commit=False)
-
-    @property
-    def is_sqlite(self) -> bool:
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
         """Whether this is the embedded engine."""
-        return self.engine.dialect.name == "sqlite"
+        self._idle: list[PoolProxiedConnection] = []
+        """Connections between two transactions of prepared statements: taking one from the pool costs as much as its statement."""
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -83,29 +84,48 @@ class Database:
     @contextmanager
     def write_prepared(self) -> Iterator["Transaction"]:
         """Opens one transaction for prepared statements that commits when the block ends and rolls back when it raises."""
-        with self._checked_out() as driver:
+        pooled = self._taken()
+        try:
+            driver = Driver(pooled, self.engine.dialect, pooled.invalidate)
             driver.begin(read_only=False)
             yield Transaction(driver)
             driver.commit()
+        except BaseException:
+            pooled.close()  # rolls back
+            raise
+        self._given_back(pooled)
 
     @contextmanager
     def read_prepared(self) -> Iterator["Transaction"]:
         """Opens a transaction for prepared statements that only read."""
-        with self._checked_out() as driver:
+        pooled = self._taken()
+        try:
+            driver = Driver(pooled, self.engine.dialect, pooled.invalidate)
             driver.begin(read_only=True)
             yield Transaction(driver)
+            driver.rollback()
+        except BaseException:
+            pooled.close()
+            raise
+        self._given_back(pooled)
 
-    @contextmanager
-    def _checked_out(self) -> Iterator["Driver"]:
-        """Takes a connection from the pool; giving it back rolls back what was not committed."""
-        pooled = self.engine.raw_connection()
+    def _taken(self) -> PoolProxiedConnection:
         try:
-            yield Driver(pooled, self.engine.dialect, pooled.invalidate)
-        finally:
+            return self._idle.pop()
+        except IndexError:
+            return self.engine.raw_connection()
+
+    def _given_back(self, pooled: PoolProxiedConnection) -> None:
+        """Keeps a connection of SQLite at hand; one of a server goes back to the pool, which asks it whether it lives before the next use."""
+        if self.is_sqlite and len(self._idle) < SQLITE_AT_HAND:
+            self._idle.append(pooled)
+        else:
             pooled.close()
 
     def close(self) -> None:
         """Closes every pooled connection."""
+        while self._idle:
+            self._idle.pop().close()
         self.engine.dispose()
 
 
@@ -160,6 +180,17 @@ class Driver:
             self._pooled.commit()
         except self.dialect.loaded_dbapi.Error as exc:
             raise self._translated("COMMIT", exc) from exc
+
+    def rollback(self) -> None:
+        """Ends the transaction without a change.
+
+        Raises:
+            DBAPIError: the database refused.
+        """
+        try:
+            self._pooled.rollback()
+        except self.dialect.loaded_dbapi.Error as exc:
+            raise self._translated("ROLLBACK", exc) from exc
 
     def _translated(self, sql: str, error: "DBAPIModule.Error") -> Exception:
         lost = self.dialect.is_disconnect(error, self._pooled, None)

@@ -31,10 +31,10 @@ class _Form:
     sql: str
     names: tuple[str, ...]
     """Parameters in the order of the text."""
-    constants: Mapping[str, Any]
-    """Parameters whose values the statement itself holds."""
-    converts: Mapping[str, _Convert]
-    """What the types of parameters make of values; a parameter without is given as it is."""
+    known: tuple[Any, ...]
+    """In the same order, as the driver takes them, those whose values the statement itself holds; None for the others."""
+    asked: tuple[tuple[int, str, _Convert | None], ...]
+    """The others: place, name, and what its type makes of a value; None where the value is given as it is."""
     positional: bool
 
     def parameters(self, values: Mapping[str, Any]) -> Any:
@@ -43,12 +43,11 @@ class _Form:
         Raises:
             KeyError: a value is missing.
         """
-        constants, converts = self.constants, self.converts
-        made = []
-        for name in self.names:
-            value = constants[name] if name in constants else values[name]
-            made.append(converts[name](value) if name in converts else value)
-        return tuple(made) if self.positional else dict(zip(self.names, made, strict=True))
+        made = list(self.known)
+        for place, name, convert in self.asked:
+            value = values[name]
+            made[place] = value if convert is None else convert(value)
+        return made if self.positional else dict(zip(self.names, made, strict=True))
 
 
 class Prepared:
@@ -101,14 +100,14 @@ class Prepared:
         if compiled.post_compile_params:
             raise TypeError("IN takes bound parameters here, not values: how many they are is compiled")
         names = tuple(compiled.positiontup or compiled.binds)
+        converts = {name: _bound(compiled.binds[name].type, dialect) for name in names}
+        constants = {name: bind.effective_value for name, bind in compiled.binds.items() if not bind.required}
+        constants |= _defaults(compiled.insert_prefetch, columns or ())
         return _Form(
             sql=compiled.string,
             names=names,
-            constants={name: bind.effective_value for name, bind in compiled.binds.items() if not bind.required}
-            | _defaults(compiled.insert_prefetch, columns or ()),
-            converts={
-                name: convert for name in names if (convert := _bound(compiled.binds[name].type, dialect)) is not None
-            },
+            known=tuple(_made(constants[name], converts[name]) if name in constants else None for name in names),
+            asked=tuple((place, name, converts[name]) for place, name in enumerate(names) if name not in constants),
             positional=dialect.positional,
         )
 
@@ -143,3 +142,7 @@ def _defaults(prefetched: Iterable[Column[Any]], given: Collection[str]) -> dict
 
 def _bound(column_type: TypeEngine[Any], dialect: Dialect) -> _Convert | None:
     return column_type.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _made(value: Any, convert: _Convert | None) -> Any:
+    return value if convert is None else convert(value)

@@ -53,7 +53,7 @@ def staged_name(ordinal: int) -> str:
 
 def staged_folder(staging: StagingArea, submission_id: UUID) -> str:
     """Returns the folder of a submission's staged files, for looking at many of them."""
-    return os.fspath(staging.path(submission_id, DOSSIER_FILE_NAME).parent)
+    return staging.folder(submission_id)
 
 
 def is_staged(folder: str, ordinal: int) -> bool:

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
 from archive_service.errors import ArchiveError, Conflict, StoreFull, StoreUnavailable, UnsafeKey
@@ -64,13 +65,23 @@ def translated_error(action: str, name: str, exc: OSError) -> ArchiveError:
     return StoreUnavailable(message)
 
 
-@contextmanager
-def os_errors(action: str, name: str) -> Iterator[None]:
+class os_errors:  # noqa: N801 - used as a function; a generator would cost more than most of the calls it stands around
     """Turns the `OSError`s of the block into `StoreFull`, `StoreAccessDenied` or `StoreUnavailable`."""
-    try:
-        yield
-    except OSError as exc:
-        raise translated_error(action, name, exc) from exc
+
+    __slots__ = ("_action", "_name")
+
+    def __init__(self, action: str, name: str) -> None:
+        """Takes what is being done, and the name of what it is done to."""
+        self._action = action
+        self._name = name
+
+    def __enter__(self) -> None:
+        """Begins the block."""
+
+    def __exit__(self, _kind: type[BaseException] | None, exc: BaseException | None, _trace: TracebackType | None) -> None:
+        """Raises the domain error for a system error."""
+        if isinstance(exc, OSError):
+            raise translated_error(self._action, self._name, exc) from exc
 
 
 def safe_join(root: Path, relative: str) -> Path:
@@ -93,7 +104,7 @@ def safe_join(root: Path, relative: str) -> Path:
             break
         if stat.S_ISLNK(status.st_mode):
             raise UnsafeKey(f"path {relative!r} leads through the symbolic link {part!r}")
-    return root / relative
+    return Path(f"{os.fspath(root)}/{relative}")
 
 
 def status_if_any(path: str | Path) -> os.stat_result | None:
@@ -122,7 +133,7 @@ def sync_directory(directory: str | Path) -> None:
             os.close(descriptor)
 
 
-def make_directories(directory: Path, *, root: Path | None = None) -> None:
+def make_directories(directory: str | Path, *, root: Path | None = None) -> None:
     """Makes `directory` and its missing parents, each durable in its parent.
 
     A folder that exists already may have been made a moment ago by another process that has not flushed it yet. With
@@ -135,7 +146,7 @@ def make_directories(directory: Path, *, root: Path | None = None) -> None:
     wanted = os.fspath(directory)
     missing = []
     current = wanted
-    with os_errors("look at folder", directory.name):
+    with os_errors("look at folder", os.path.basename(wanted)):
         while not _is_folder(current):
             missing.append(current)
             current = os.path.dirname(current) or os.curdir
@@ -188,25 +199,21 @@ class _TemporaryFile(io.FileIO):
             return super().tell()
 
 
-def _open_temporary(directory: Path) -> tuple[str, BinaryIO]:
-    """Returns a new temporary in `directory`; its name is random, so a leftover of a crash never stands in the way."""
-    path = f"{directory}/{TEMPORARY_PREFIX}{secrets.token_hex(16)}"
-    with os_errors("make temporary file in", directory.name):
-        try:
-            return path, io.BufferedRandom(_TemporaryFile(path, "x+b", opener=_private), buffer_size=BUFFER_BYTES)
-        except OSError:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-            raise
+def _open_temporary(folder: str) -> tuple[str, int]:
+    """Returns path and descriptor of a new temporary in `folder`, for nobody else to read until it is finished.
 
-
-def _private(path: str, flags: int) -> int:
-    """Opens for nobody else to read until the file is finished."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    Its name is random, so a leftover of a crash never stands in the way.
+    """
+    path = f"{folder}/{TEMPORARY_PREFIX}{secrets.token_hex(16)}"
+    with os_errors("make temporary file in", os.path.basename(folder)):
+        return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 class DurableFile:
-    """A file that becomes visible under its name only by `commit`; write to `.file` (seekable, readable)."""
+    """A file that becomes visible under its name only by `commit`.
+
+    Bytes go in by `write`, one piece after the other, or through `.file`, which is seekable and readable; not by both.
+    """
 
     def __init__(self, target: Path, *, replace: bool = False, mode: int = FILE_MODE, root: Path | None = None) -> None:
         """Opens the temporary, making missing folders.
@@ -221,17 +228,41 @@ class DurableFile:
             StoreUnavailable: the folder cannot be written.
         """
         self.target = target
+        folder, self.name = os.path.split(target)
+        self._folder = folder or os.curdir
         self._replace = replace
         self._mode = mode
         self._finished = False
-        make_directories(target.parent, root=root)
-        self._temporary, self.file = _open_temporary(target.parent)
+        self._file: BinaryIO | None = None
+        make_directories(self._folder, root=root)
+        self._temporary, self._descriptor = _open_temporary(self._folder)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc_info: object) -> None:
         self.abort()
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Appends bytes, without gathering small pieces.
+
+        Raises:
+            StoreFull: no room.
+            StoreUnavailable: any other system error.
+        """
+        with os_errors("write", "temporary file"):
+            written = os.write(self._descriptor, piece)
+            while written < len(piece):
+                piece = memoryview(piece)[written:]
+                written = os.write(self._descriptor, piece)
+
+    @property
+    def file(self) -> BinaryIO:
+        """The file that is being written."""
+        if self._file is None:
+            raw = _TemporaryFile(self._descriptor, "r+b", closefd=False)
+            self._file = io.BufferedRandom(raw, buffer_size=BUFFER_BYTES)
+        return self._file
 
     def commit(self, *, drop_cache: bool = False) -> None:
         """Makes the bytes durable and the name visible, in this order.
@@ -249,18 +280,19 @@ class DurableFile:
             StoreUnavailable: any other system error.
         """
         try:
-            with os_errors("write", self.target.name):
-                self.file.flush()
-                os.fchmod(self.file.fileno(), self._mode)
-                os.fsync(self.file.fileno())
+            with os_errors("write", self.name):
+                if self._file is not None:
+                    self._file.flush()
+                os.fchmod(self._descriptor, self._mode)
+                os.fsync(self._descriptor)
                 if drop_cache:
                     with suppress(OSError):  # advice only; a file system may not know it
-                        os.posix_fadvise(self.file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-                self.file.close()
+                        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                self._close()
                 self._publish()
         finally:
             self.abort()
-        sync_directory(self.target.parent)
+        sync_directory(self._folder)
 
     def _publish(self) -> None:
         if self._replace:
@@ -270,7 +302,17 @@ class DurableFile:
         try:
             os.link(self._temporary, self.target, follow_symlinks=False)
         except FileExistsError as exc:
-            raise Conflict(f"{self.target.name} exists already") from exc
+            raise Conflict(f"{self.name} exists already") from exc
+
+    def _close(self) -> None:
+        """Closes once: the system may give the same number to another file at once."""
+        try:
+            if self._file is not None:
+                self._file.close()
+        finally:
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def abort(self) -> None:
         """Throws the temporary away; nothing happens after `commit`, and calling it twice is harmless."""
@@ -278,7 +320,7 @@ class DurableFile:
             return
         self._finished = True
         with suppress(OSError, ArchiveError):  # closing flushes what is left; it is being thrown away
-            self.file.close()
+            self._close()
         with suppress(OSError):  # left for `sweep_temporaries`
             os.unlink(self._temporary)
 

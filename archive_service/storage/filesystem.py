@@ -132,7 +132,7 @@ class FilesystemStore:
             with durable.DurableFile(target, mode=durable.OBJECT_MODE, root=self._objects) as writing:
                 announced = AnnouncedSource(key, source, expected=expected, size_bytes=size_bytes)
                 for chunk in announced.chunks():
-                    writing.file.write(chunk)
+                    writing.write(chunk)
                 announced.require_as_announced()
                 self._retain(key, retain_until)
                 with suppress(Conflict):  # another writer was faster: compared below
@@ -159,7 +159,7 @@ class FilesystemStore:
         with durable.DurableFile(target, mode=durable.OBJECT_MODE, root=self._objects, replace=True) as writing:
             announced = AnnouncedSource(key, source, expected=expected, size_bytes=size_bytes)
             for chunk in announced.chunks():
-                writing.file.write(chunk)
+                writing.write(chunk)
             announced.require_as_announced()
             self._retain(key, retain_until)
             writing.commit(drop_cache=True)
@@ -333,7 +333,7 @@ class FilesystemStore:
         until = None if lock.retain_until is None else lock.retain_until.isoformat()
         content = {"key": key, "legal_hold": lock.legal_hold, "retain_until": until}
         with durable.DurableFile(self._lock_path(key), replace=True, root=self._locks) as writing:
-            writing.file.write(_lock_file(content))
+            writing.write(_lock_file(content))
             writing.commit()
 
     # -- errors

@@ -5,7 +5,9 @@ A file appears under its name only complete, hashed and durable; the row that me
 (DESIGN section 6). What has no row is removed by `sweep`, by age.
 """
 
+import os
 import re
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,12 +70,12 @@ class StagedWriter:
         """
         total = self._running.size_bytes + len(chunk)
         if total > self._limit_bytes:
-            name = self._writing.target.name
+            name = self._writing.name
             if self._size_bytes is not None and total > self._size_bytes:
                 raise DigestMismatch(f"{name}: more than the declared {self._size_bytes} bytes")
             raise TooLarge(f"{name}: more than {self._limit_bytes} bytes")
         self._running.update(chunk)
-        self._writing.file.write(chunk)
+        self._writing.write(chunk)
 
     def commit(self) -> StagedFile:
         """Compares with what was declared and makes the file visible and durable, in the place of an earlier one.
@@ -83,7 +85,7 @@ class StagedWriter:
             StoreFull: no room.
             StoreUnavailable: another system error.
         """
-        name, digest, size = self._writing.target.name, self._running.digest(), self._running.size_bytes
+        name, digest, size = self._writing.name, self._running.digest(), self._running.size_bytes
         if self._size_bytes is not None and size != self._size_bytes:
             raise DigestMismatch(f"{name}: expected {self._size_bytes} bytes, got {size}")
         if self._expected is not None and digest != self._expected:
@@ -112,7 +114,22 @@ class StagingArea:
             StoreUnavailable: the folder cannot be made.
         """
         self._root = root
+        self._root_text = os.fspath(root)
         durable.make_directories(root)
+
+    def folder(self, submission_id: UUID) -> str:
+        """Returns the folder of a submission's files, whether it is there or not.
+
+        Raises:
+            UnsafeKey: it is a symbolic link.
+            StoreUnavailable: it cannot be looked at.
+        """
+        folder = f"{self._root_text}/{submission_id}"
+        with durable.os_errors("look at", self._root.name):
+            status = durable.status_if_any(folder)
+        if status is not None and stat.S_ISLNK(status.st_mode):
+            raise UnsafeKey(f"the staging folder of {submission_id} is a symbolic link")
+        return folder
 
     def path(self, submission_id: UUID, name: str) -> Path:
         """Returns where the file is or will be; says nothing of whether it is there.
@@ -122,7 +139,7 @@ class StagingArea:
         """
         if not NAME_PATTERN.fullmatch(name):
             raise UnsafeKey(f"name {name[:120]!r} is not allowed in staging")
-        return durable.safe_join(self._root, f"{submission_id}/{name}")
+        return Path(f"{self.folder(submission_id)}/{name}")
 
     def writer(
         self,
