@@ -98,6 +98,7 @@ def check_submission(
     *,
     at: datetime,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
+    ending: Callable[[Work], None] = lambda _work: None,
 ) -> None:
     """Checks a submission and moves it to REJECTED or AWAITING_APPROVAL; idempotent.
 
@@ -107,6 +108,7 @@ def check_submission(
         checkers: Who checks bytes.
         at: Now; also the time signatures are judged at.
         progress: Told components done and to do.
+        ending: Called last in the transaction that writes what was found.
     """
     with service.database.read_prepared() as work:
         submission = _STANDING.first(work, {"submission": submission_id})
@@ -125,6 +127,7 @@ def check_submission(
         service.staging.receive(submission_id, MATERIAL_FILE_NAME, [material], limit_bytes=len(material))
     with service.database.write_prepared() as work:
         _write(work, submission_id, result, policies, at=at)
+        ending(work)
 
 
 _STANDING: Final = Prepared(select(Submission.state, Submission.form).where(Submission.id == bindparam("submission")))

@@ -21,7 +21,6 @@ from sqlalchemy import Table, and_, bindparam, delete, func, insert, select, upd
 from archive_service.audit import Agent
 from archive_service.db import Database, Work
 from archive_service.digests import CHUNK_BYTES, Digest, sha256
-from archive_service.dossier import DOSSIER_FILE_NAME
 from archive_service.errors import ArchiveError, Conflict, DigestMismatch, NotFound, TooLarge
 from archive_service.findings import Finding
 from archive_service.followup import enqueue

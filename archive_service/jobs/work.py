@@ -63,10 +63,11 @@ def load_registry(checkers: Checkers | None = None) -> Registry:
             parts.checkers(context),
             at=clock.unique_now(),
             progress=progress,
+            ending=context.end,
         )
 
     def store(context: JobContext) -> None:
-        store_submission(parts.service(context), UUID(context.job.subject))
+        store_submission(parts.service(context), UUID(context.job.subject), ending=context.end)
 
     def discard(context: JobContext) -> None:
         discard_staging(parts.service(context), UUID(context.job.subject), at=clock.unique_now())

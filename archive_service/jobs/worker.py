@@ -1,6 +1,7 @@
 """One worker: claims a job, runs its function, settles it; and keeps the lease alive meanwhile.
 
-No transaction is open while a function runs. What went wrong decides what happens next:
+No transaction is open while a function runs; one whose work ends with a transaction may end its job in that as well
+(`JobContext.end`). What went wrong decides what happens next:
 
 * `StoreUnavailable`, a database that is away, and every exception that is not an `ArchiveError` are taken as passing:
 another try after a
@@ -18,8 +19,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -28,12 +28,11 @@ from archive_service import clock
 from archive_service.db import Database, Work
 from archive_service.errors import ArchiveError, LeaseLost, StoreUnavailable
 from archive_service.jobs import queue
+from archive_service.jobs.lease import Lease
 from archive_service.jobs.queue import ClaimedJob
 from archive_service.models import JobKind, JobState
 from archive_service.settings import Settings
 
-HEARTBEATS_PER_LEASE: Final = 3
-"""One may be lost without losing the lease."""
 DATABASE_AWAY_MAX_S: Final = 30.0
 """Longest pause between looks at a database that does not answer."""
 
@@ -53,7 +52,7 @@ class JobContext:
     job: ClaimedJob
     stop: threading.Event
     """Set when the worker is to stop: finish soon or call `check_stop`."""
-    lease: "Lease"
+    lease: Lease
 
     def check_lease(self) -> None:
         """Ends the function when its lease is gone; call it before a step that others could be doing too.
@@ -82,6 +81,15 @@ class JobContext:
         """
         queue.hold(session, self.job)
 
+    def end(self, work: Work) -> None:
+        """Notes in the caller's transaction, the last one of the function, that the job is done: both are committed together.
+
+        Raises:
+            LeaseLost: another worker holds the job; what the transaction did before is not to be committed.
+        """
+        queue.finish(work, self.job, clock.now())
+        self.lease.job_ended = True
+
     def progress(self, note: str, done: int | None = None, total: int | None = None) -> None:
         """Writes a log line about how far the work is."""
         logger.info("job progress: %s", note, extra=_fields(self.job) | {"done": done, "total": total})
@@ -90,47 +98,6 @@ class JobContext:
 JobFunction = Callable[[JobContext], None]
 Registry = Mapping[JobKind, JobFunction]
 """Which function does which kind of job. A worker claims only kinds it has a function for."""
-
-
-class Lease:
-    """Keeps a claim alive from a thread of its own while the job's function runs."""
-
-    def __init__(self, database: Database, job: ClaimedJob, lease_s: float) -> None:
-        self._database = database
-        self._job = job
-        self._lease_s = lease_s
-        self._sure_until_s = clock.monotonic_s() + lease_s
-        self._lost = threading.Event()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=f"lease-{job.id}", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def check(self) -> None:
-        """Raises `LeaseLost` when the claim was taken over or could not be renewed in time."""
-        # A clock that never steps back decides here: the wall clock of this host may jump while the job runs.
-        if self._lost.is_set() or clock.monotonic_s() >= self._sure_until_s:
-            raise LeaseLost(f"lease on job {self._job.id} is gone", job=str(self._job.id))
-
-    def _beat(self) -> None:
-        while not self._ended.wait(self._lease_s / HEARTBEATS_PER_LEASE):
-            asked_s = clock.monotonic_s()
-            try:
-                with self._database.write_prepared() as work:
-                    queue.heartbeat(work, self._job, clock.now(), self._lease_s)
-            except LeaseLost:
-                self._lost.set()
-                return
-            except DBAPIError as exc:
-                logger.warning("heartbeat failed: %s", exc.orig, extra=_fields(self._job))
-            else:
-                self._sure_until_s = asked_s + self._lease_s
 
 
 def worker_name() -> str:
@@ -194,7 +161,8 @@ def run_next(
     with Lease(database, job, settings.job_lease_s) as lease:
         context = JobContext(database=database, settings=settings, job=job, stop=stop, lease=lease)
         failure = _run(registry[job.kind], context)
-    _settle(database, settings, job, failure)
+    if failure is not None or not lease.job_ended:
+        _settle(database, settings, job, failure)
     return True
 
 

@@ -17,6 +17,7 @@ class HashedBytes(io.BytesIO):
     def __init__(self, content: bytes, digest: Digest) -> None:
         """Takes the bytes and their digest."""
         super().__init__(content)
+        self.content = content
         self.digest = digest
 
 
@@ -27,18 +28,22 @@ class AnnouncedSource:
         """Takes the source at its present position; `name` is for messages."""
         self._name = name
         self._source = source
-        self._known = source.digest if isinstance(source, HashedBytes) and source.tell() == 0 else None
+        self._hashed = source if isinstance(source, HashedBytes) and source.tell() == 0 else None
         self._running = RunningDigest(expected.algorithm)
         self._read_bytes = 0
         self.expected = expected
         self.size_bytes = size_bytes
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes | memoryview]:
         """Yields the bytes, at most one more than announced."""
+        if self._hashed is not None:
+            whole = memoryview(self._hashed.content)[: self.size_bytes + 1]
+            self._read_bytes = len(whole)
+            yield whole
+            return
         for chunk in chunks(self._source, limit_bytes=self.size_bytes + 1):
             self._read_bytes += len(chunk)
-            if self._known is None:
-                self._running.update(chunk)
+            self._running.update(chunk)
             yield chunk
 
     def parts(self, part_bytes: int) -> Iterator[bytes]:
@@ -63,7 +68,7 @@ class AnnouncedSource:
         if self._read_bytes != self.size_bytes:
             found = "more" if self._read_bytes > self.size_bytes else str(self._read_bytes)
             raise DigestMismatch(f"{self._name}: expected {self.size_bytes} bytes, the source has {found}")
-        digest = self._known or self._running.digest()
+        digest = self._hashed.digest if self._hashed is not None else self._running.digest()
         if digest != self.expected:
             raise DigestMismatch(f"{self._name}: expected {self.expected}, the source has {digest}")
 

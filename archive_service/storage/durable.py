@@ -78,7 +78,9 @@ class os_errors:  # noqa: N801 - used as a function; a generator would cost more
     def __enter__(self) -> None:
         """Begins the block."""
 
-    def __exit__(self, _kind: type[BaseException] | None, exc: BaseException | None, _trace: TracebackType | None) -> None:
+    def __exit__(
+        self, _kind: type[BaseException] | None, exc: BaseException | None, _trace: TracebackType | None
+    ) -> None:
         """Raises the domain error for a system error."""
         if isinstance(exc, OSError):
             raise translated_error(self._action, self._name, exc) from exc

@@ -4,12 +4,13 @@ The docstrings of `Store` are the contract; tests/storage/contract.py is the sam
 backend.
 
 Identity of bytes is our own SHA-256, computed in the read that is done anyway. ETags, MD5 and whatever digest a
-server reports are never used in its place (DESIGN D3). "Stored" is said only after `read_back` answered INTACT
-(R013).
+server reports are never used in its place (DESIGN D3). "Stored" is said only after `read_back` or `read_back_alike`
+answered INTACT (R013).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -314,6 +315,52 @@ def read_back(
             outcome=ReadBackOutcome.COULD_NOT_CHECK, reason=reason, digest=None, size_bytes=running.size_bytes
         )
     return _compared(running, expected, size_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyPlace:
+    """Where one copy stands."""
+
+    store: Store
+    key: StoreKey
+    version_id: str | None
+
+
+def read_back_alike(places: Sequence[CopyPlace], *, expected: Digest, size_bytes: int) -> list[ReadBack]:
+    """Reads whole copies of the same bytes back side by side; an answer for each place, as `read_back` gives it.
+
+    The first copy is hashed and every other one is compared with it byte by byte: equal bytes have an equal digest, and comparing
+    takes a tenth of the time of hashing. Whatever is amiss with any of them, each is read back and hashed by itself.
+    """
+    try:
+        alike = _hashed_alike(places, expected=expected, size_bytes=size_bytes)
+    except ArchiveError:  # which copy it was, and why, is told below
+        alike = None
+    if alike is not None:
+        return [alike] * len(places)
+    return [
+        read_back(place.store, place.key, expected=expected, size_bytes=size_bytes, version_id=place.version_id)
+        for place in places
+    ]
+
+
+def _hashed_alike(places: Sequence[CopyPlace], *, expected: Digest, size_bytes: int) -> ReadBack | None:
+    """Returns the answer that holds for all copies when they are alike and intact, else None."""
+    if not places:
+        return None
+    running = RunningDigest(expected.algorithm)
+    with ExitStack() as opened:
+        first, *others = [
+            opened.enter_context(place.store.open(place.key, version_id=place.version_id)) for place in places
+        ]
+        for chunk in chunks(first, limit_bytes=size_bytes + 1):
+            running.update(chunk)
+            if any(other.read(len(chunk)) != chunk for other in others):
+                return None
+        if any(other.read(1) for other in others):
+            return None
+    answer = _compared(running, expected, size_bytes)
+    return answer if answer.outcome is ReadBackOutcome.INTACT else None
 
 
 def _compared(running: RunningDigest, expected: Digest, size_bytes: int) -> ReadBack:

@@ -10,8 +10,9 @@ in an unfinished file that staging sweeps.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import BinaryIO, Final
 from uuid import UUID
@@ -35,7 +36,7 @@ from archive_service.service import Service
 from archive_service.storage.announced import HashedBytes
 from archive_service.storage.durable import DurableFile
 from archive_service.storage.lock_dates import beginning_of, lock_date
-from archive_service.storage.port import ReadBackOutcome, read_back, store_key
+from archive_service.storage.port import CopyPlace, ReadBack, ReadBackOutcome, read_back_alike, store_key
 from archive_service.transfer.package import aip_content
 from archive_service.transfer.stored_rows import VerifiedCopy, kept_for, write_stored_rows
 
@@ -55,8 +56,15 @@ class CopyNotVerified(ArchiveError):
     code = "COPY_NOT_VERIFIED"
 
 
-def store_submission(service: Service, submission_id: UUID) -> None:
+def store_submission(
+    service: Service, submission_id: UUID, *, ending: Callable[[Work], None] = lambda _work: None
+) -> None:
     """Packages and stores an approved submission; idempotent, so a second run after any crash ends in the same state.
+
+    Args:
+        service: The parts of this process.
+        submission_id: What to store; anything not APPROVED is left alone.
+        ending: Called last in the transaction that says STORED.
 
     Raises:
         StoreUnavailable: a location could not be written or read now; try again.
@@ -73,10 +81,11 @@ def store_submission(service: Service, submission_id: UUID) -> None:
     with _room(service, submission_id, content) as target:
         built = build_aip(content, target)
         key = object_key(content.dossier, built)
-        verified = [
-            _copy(service, location, key, _from_start(target, built), built, due_on)
+        written = [
+            _write_copy(service, location, key, _from_start(target, built), built, due_on)
             for location in where.before_stored(level)
         ]
+        verified = _read_back(written, built)
     with service.database.write_prepared() as work:
         at = clock.unique_now()
         write_stored_rows(work, submission_id, content, built, key, verified, at=at)
@@ -88,6 +97,7 @@ def store_submission(service: Service, submission_id: UUID) -> None:
         if service.settings.text_search:
             later = at + timedelta(seconds=service.settings.rendition_delay_s)
             enqueue(work, JobKind.EXTRACT_TEXT, derived_id("aip", built.objid), at=at, run_at=later)
+        ending(work)
 
 
 def object_key(dossier: Dossier, built: BuiltAip) -> str:
@@ -127,10 +137,19 @@ def _from_start(package: BinaryIO, built: BuiltAip) -> BinaryIO:
     return package
 
 
-def _copy(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WrittenCopy:
+    """A copy that its location calls durable, not yet read back."""
+
+    location: str
+    place: CopyPlace
+    locked_until: date | None
+
+
+def _write_copy(
     service: Service, location: str, key: str, source: BinaryIO, built: BuiltAip, due_on: date | None
-) -> VerifiedCopy:
-    """Writes one copy, locked from its first moment where the location locks, and reads it back."""
+) -> _WrittenCopy:
+    """Writes one copy, locked from its first moment where the location locks."""
     store = service.stores[location]
     until = lock_date(service.layout.locations[location], due_on, on=clock.today())
     stored = store.put(
@@ -140,17 +159,32 @@ def _copy(
         size_bytes=built.size_bytes,
         retain_until=beginning_of(until) if until else None,
     )
-    answer = read_back(
-        store, store_key(key), expected=built.digest, size_bytes=built.size_bytes, version_id=stored.version_id
-    )
+    place = CopyPlace(store=store, key=store_key(key), version_id=stored.version_id)
+    return _WrittenCopy(location=location, place=place, locked_until=until)
+
+
+def _read_back(written: Sequence[_WrittenCopy], built: BuiltAip) -> list[VerifiedCopy]:
+    """Reads every copy back.
+
+    Raises:
+        StoreUnavailable: one could not be read now.
+        CopyNotVerified: one holds other bytes.
+    """
+    places = [copy.place for copy in written]
+    answers = read_back_alike(places, expected=built.digest, size_bytes=built.size_bytes)
+    return [_verified(copy, answer) for copy, answer in zip(written, answers, strict=True)]
+
+
+def _verified(copy: _WrittenCopy, answer: ReadBack) -> VerifiedCopy:
+    location = copy.location
     if answer.outcome is ReadBackOutcome.COULD_NOT_CHECK:
         raise StoreUnavailable(f"copy on {location} could not be read back: {answer.reason}", location=location)
     if answer.outcome is not ReadBackOutcome.INTACT or answer.digest is None:
         raise CopyNotVerified(f"copy on {location} is {answer.outcome}: {answer.reason}", location=location)
     return VerifiedCopy(
         location=location,
-        version_id=stored.version_id,
+        version_id=copy.place.version_id,
         digest=answer.digest,
         verified_at=clock.now(),
-        locked_until=until,
+        locked_until=copy.locked_until,
     )

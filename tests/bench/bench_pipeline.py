@@ -77,7 +77,8 @@ PARTS: Final = {
     (ingest_check, "_write"): "check: rows",
     (transfer_store, "aip_content"): "store: read rows",
     (transfer_store, "build_aip"): "store: package",
-    (transfer_store, "_copy"): "store: copies",
+    (transfer_store, "_write_copy"): "store: copies",
+    (transfer_store, "_read_back"): "store: copies",
     (transfer_store, "write_stored_rows"): "store: rows",
 }
 WARM: Final = 5

@@ -113,8 +113,8 @@ def _set_boundaries(reached: Callable[[str], None]) -> None:
     patch.setattr(DurableFile, "commit", _around(reached, "file", DurableFile.commit))
     patch.setattr(DurableFile, "_publish", _around(reached, "publish", DurableFile._publish))
     patch.setattr(FilesystemStore, "put", _around(reached, "put", FilesystemStore.put))
-    for module in (transfer_store, register):
-        patch.setattr(module, "read_back", _around(reached, "read back", module.read_back))
+    for module, name in ((transfer_store, "read_back_alike"), (register, "read_back")):
+        patch.setattr(module, name, _around(reached, "read back", getattr(module, name)))
 
 
 # ------------------------------------------------------------------ steps of the pipeline

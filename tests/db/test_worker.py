@@ -11,6 +11,7 @@ from archive_service.db import Database
 from archive_service.errors import ContentDiffers, LeaseLost, StoreUnavailable
 from archive_service.followup import enqueue
 from archive_service.jobs import queue, worker
+from archive_service.jobs.lease import Lease
 from archive_service.jobs.worker import JobContext, StopRequestedError, run_worker
 from archive_service.models import Job, JobKind, JobState, Submission
 from archive_service.settings import Settings
@@ -159,6 +160,69 @@ def test_an_overtaken_function_is_told_and_its_transaction_does_not_commit(
     assert (row.state, row.attempts) == (JobState.READY, 1), "finish was refused, the job waits for its next worker"
 
 
+def test_a_job_ends_in_the_last_transaction_of_its_function(database: Database, quick: Settings, at: datetime) -> None:
+    job_id = _enqueue(database)
+    seen: list[UUID] = []
+
+    def function(context: JobContext) -> None:
+        with context.database.write() as session:
+            seen.append(new_submission(session, at).id)
+            context.end(session)
+        assert _row(context.database, job_id).state is JobState.DONE
+
+    assert _run_one(database, quick, function)
+    assert _row(database, job_id).state is JobState.DONE
+    with database.read() as session:
+        assert session.get(Submission, seen[0]) is not None
+
+
+@pytest.mark.parametrize("overtaken", [False, True])
+def test_a_last_transaction_that_fails_leaves_the_job_as_it_is(
+    database: Database, quick: Settings, at: datetime, *, overtaken: bool
+) -> None:
+    job_id = _enqueue(database)
+    seen: list[UUID] = []
+
+    def function(context: JobContext) -> None:
+        if overtaken:
+            far = clock.now() + 10 * (context.job.lease_until - clock.now())
+            with context.database.write() as session:
+                assert queue.release_expired(session, far, max_attempts=5) == 1
+        with context.database.write() as session:
+            seen.append(new_submission(session, at).id)
+            context.end(session)
+            raise ZeroDivisionError
+
+    assert _run_one(database, quick, function)
+    row = _row(database, job_id)
+    assert (row.state, row.lease_owner) == (JobState.READY, None)
+    assert ("ZeroDivisionError" in (row.last_error or "")) is not overtaken
+    with database.read() as session:
+        assert session.get(Submission, seen[0]) is None
+
+
+def test_one_thread_keeps_the_leases_of_many_jobs(database: Database) -> None:
+    for subject in ("one", "two", "three"):
+        _enqueue(database, subject)
+    with database.write() as session:
+        jobs = [queue.claim(session, f"w{number}", clock.now(), 0.6) for number in range(3)]
+    assert all(jobs)
+    leases = [Lease(database, job, 0.6) for job in jobs if job is not None]
+    assert _threads_of_leases() <= 1
+    with leases[0], leases[1], leases[2]:
+        assert _threads_of_leases() == 1
+        clock.sleep(1.5)  # more than twice what a claim holds without heartbeat
+        for lease in leases:
+            lease.check()
+    until = [_row(database, job.id).lease_until for job in jobs if job is not None]
+    clock.sleep(0.5)
+    assert until == [_row(database, job.id).lease_until for job in jobs if job is not None], "let go"
+
+
+def _threads_of_leases() -> int:
+    return sum(thread.name == "leases" for thread in threading.enumerate())
+
+
 def test_a_function_that_lost_its_lease_writes_no_outcome(database: Database, quick: Settings) -> None:
     job_id = _enqueue(database)
 
@@ -174,7 +238,7 @@ def test_no_heartbeat_in_time_means_no_lease(database: Database) -> None:
     with database.write() as session:
         job = queue.claim(session, "w", clock.now(), 30)
     assert job is not None
-    lease = worker.Lease(database, job, 0.05)  # never started: no heartbeat
+    lease = Lease(database, job, 0.05)  # never started: no heartbeat
     lease.check()
     clock.sleep(0.06)
     with pytest.raises(LeaseLost):

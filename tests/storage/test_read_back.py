@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import given
@@ -13,10 +14,17 @@ from archive_service import clock
 from archive_service.errors import DigestMismatch, StoreUnavailable
 from archive_service.storage.announced import AnnouncedSource, HashedBytes, same_bytes
 from archive_service.storage.filesystem import FilesystemStore
-from archive_service.storage.port import ReadBackOutcome, StoreAccessDenied, StoreThrottled, read_back
+from archive_service.storage.port import (
+    CopyPlace,
+    ReadBackOutcome,
+    StoreAccessDenied,
+    StoreThrottled,
+    read_back,
+    read_back_alike,
+)
 from archive_service.storage.resuming import Body, ResumingReader
 from archive_service.storage.s3_errors import translated
-from tests.storage.content import Content, content, fresh_key, put
+from tests.storage.content import LARGE_BYTES, Content, content, fresh_key, put
 
 
 def test_read_back_tells_what_it_found(tmp_path: Path) -> None:
@@ -31,6 +39,60 @@ def test_read_back_tells_what_it_found(tmp_path: Path) -> None:
     assert (longer.outcome, longer.digest, longer.size_bytes) == (ReadBackOutcome.DAMAGED, None, 11)
     shorter = read_back(store, key, expected=what.digest, size_bytes=what.size_bytes + 1)
     assert (shorter.outcome, shorter.reason) == (ReadBackOutcome.DAMAGED, "70000 bytes, expected 70001")
+
+
+_HARMS: Final = {
+    "another byte at the start": lambda path: path.write_bytes(b"X" + path.read_bytes()[1:]),
+    "another byte at the end": lambda path: path.write_bytes(path.read_bytes()[:-1] + b"X"),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"X"),
+    "shorter": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "empty": lambda path: path.write_bytes(b""),
+    "gone": lambda path: path.unlink(),
+}
+
+
+def _three_copies(folder: Path, what: Content) -> tuple[list[CopyPlace], list[Path]]:
+    key = fresh_key()
+    stores = [FilesystemStore(f"kho-{number}", folder / str(number)) for number in range(3)]
+    for store in stores:
+        put(store, key, what)
+    paths = [
+        next(path for path in (folder / str(number) / "objects").rglob("*") if path.is_file()) for number in range(3)
+    ]
+    for path in paths:
+        path.chmod(0o600)
+    return [CopyPlace(store=store, key=key, version_id=None) for store in stores], paths
+
+
+def test_copies_read_back_side_by_side_are_intact(tmp_path: Path) -> None:
+    what = content(LARGE_BYTES)
+    places, _ = _three_copies(tmp_path, what)
+    for some in (places, places[:1]):
+        answers = read_back_alike(some, expected=what.digest, size_bytes=what.size_bytes)
+        assert [(answer.outcome, answer.digest) for answer in answers] == [(ReadBackOutcome.INTACT, what.digest)] * len(
+            some
+        )
+    assert read_back_alike([], expected=what.digest, size_bytes=what.size_bytes) == []
+
+
+@pytest.mark.parametrize("harmed", [{0}, {1}, {2}, {1, 2}, {0, 1, 2}])
+@pytest.mark.parametrize("harm", list(_HARMS))
+def test_what_is_amiss_with_one_of_several_copies_is_told_of_that_one(
+    tmp_path: Path, harm: str, harmed: set[int]
+) -> None:
+    """Also when all copies are alike in what is wrong."""
+    what = content(600_000)
+    places, paths = _three_copies(tmp_path, what)
+    for number in harmed:
+        _HARMS[harm](paths[number])
+    answers = read_back_alike(places, expected=what.digest, size_bytes=what.size_bytes)
+    assert answers == [
+        read_back(place.store, place.key, expected=what.digest, size_bytes=what.size_bytes) for place in places
+    ]
+    wrong = ReadBackOutcome.MISSING if harm == "gone" else ReadBackOutcome.DAMAGED
+    assert [answer.outcome for answer in answers] == [
+        wrong if number in harmed else ReadBackOutcome.INTACT for number in range(3)
+    ]
 
 
 def test_bytes_that_carry_their_digest_are_believed_and_read_back_all_the_same(tmp_path: Path) -> None:
