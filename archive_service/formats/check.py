@@ -21,7 +21,7 @@ from archive_service.formats import cfb
 from archive_service.formats.compound import check_compound
 from archive_service.formats.container import check_zip
 from archive_service.formats.digitised import judge_image, judge_pdf
-from archive_service.formats.identify import OCTET_STREAM, Identification, identify
+from archive_service.formats.identify import OCTET_STREAM, Identification, identify_view
 from archive_service.formats.image import check_image
 from archive_service.formats.limits import DEFAULT, Limits
 from archive_service.formats.media import check_media
@@ -32,6 +32,7 @@ from archive_service.formats.plain import check_json, check_rtf, check_text
 from archive_service.formats.policy import Depth, FormatPolicy, FormatRule, Treatment
 from archive_service.formats.report import FormatReport, Notes
 from archive_service.formats.surroundings import look_around
+from archive_service.formats.view import FileView
 from archive_service.formats.xml import check_xml
 
 __all__ = ["Depth", "FormatReport", "check_file"]
@@ -59,19 +60,17 @@ def check_file(
     Raises:
         StoreUnavailable: the file cannot be read.
     """
-    identification = identify(path, name=name)
-    rule = policy.rule_for(identification)
-    notes = Notes(location=component.id if component else name, format=_format_name(identification, rule))
     wanted = Depth(depth) if depth else policy.depth
-    if identification.mime == "application/x-empty":
-        notes.find("FORMAT_EMPTY", name=name)
-    else:
-        _judge_identification(identification, rule, name, policy, notes)
-        if wanted is Depth.IDENTIFY:
-            notes.skipped("structure", "only identification was asked for")
-        elif _may_open(notes):
-            look_around(path, identification.mime, notes)
-            _check_structure(path, identification, component, policy, limits, wanted, notes)
+    try:
+        with FileView(path) as content:
+            identification = identify_view(content, path, name=name)
+            rule = policy.rule_for(identification)
+            notes = Notes(location=component.id if component else name, format=_format_name(identification, rule))
+            opens = _judge_whole(content, identification, rule, name, policy, wanted, notes)
+    except OSError as exc:
+        raise StoreUnavailable(f"{name}: {exc}", name=name) from exc
+    if opens:
+        _check_structure(path, identification, component, policy, limits, wanted, notes)
     return FormatReport(
         identification=identification,
         findings=tuple(weighed for finding in notes.findings if (weighed := policy.weigh(finding))),
@@ -79,6 +78,29 @@ def check_file(
         not_checked=tuple(notes.not_checked),
         checked=tuple(notes.checked),
     )
+
+
+def _judge_whole(
+    content: FileView,
+    identification: Identification,
+    rule: FormatRule | None,
+    name: str,
+    policy: FormatPolicy,
+    wanted: Depth,
+    notes: Notes,
+) -> bool:
+    """Judges the file without opening it as what it is; returns whether that is next."""
+    if identification.mime == "application/x-empty":
+        notes.find("FORMAT_EMPTY", name=name)
+        return False
+    _judge_identification(identification, rule, name, policy, notes)
+    if wanted is Depth.IDENTIFY:
+        notes.skipped("structure", "only identification was asked for")
+        return False
+    if not _may_open(notes):
+        return False
+    look_around(content, identification.mime, notes)
+    return True
 
 
 def is_digitised(component: Component | None) -> bool:

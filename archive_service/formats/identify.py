@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 from archive_service.errors import StoreUnavailable
 from archive_service.formats.mime import agree, more_specific, pronom_mimes
+from archive_service.formats.view import FileView
 from archive_service.scratch import process_scratch
 
 OCTET_STREAM: Final = "application/octet-stream"
@@ -29,8 +30,6 @@ NO_LIBMAGIC: Final = "libmagic not checked: "
 """Start of the warning that says why only PRONOM was asked."""
 
 _EMPTY: Final = "application/x-empty"
-_MAGIC_BYTES: Final = 256 * 1024
-"""libmagic is given this much of the file's start; more does not change what it says of the formats met here."""
 _PLAIN_MAGIC_BYTES: Final = 2 * 1024
 """What libmagic is given of a PDF or JPEG, whose first bytes say it all; it would go on to count pages."""
 _HEAD_BYTES: Final = 128
@@ -100,27 +99,34 @@ def identify(path: Path, *, name: str) -> Identification:
     Raises:
         StoreUnavailable: the file cannot be opened or read.
     """
-    extension = extension_of(name)
     try:
-        size = path.stat().st_size
-        with path.open("rb") as source:
-            head = source.read(_MAGIC_BYTES)
-            libmagic_mime, warning = _ask_libmagic(head)
-            libmagic_mime = _refine(libmagic_mime, head, extension)
-            window = _window(source.fileno(), head, size) if size > _WINDOW_FROM_BYTES else None
-            ends = _media_ends(source.fileno(), head, size, libmagic_mime)
-        if window is not None:
-            told = _identified_by_window(window, libmagic_mime, warning, extension)
-            if told is not None:
-                return told
-        if ends is not None:
-            answer = _siegfried(_Bytes(ends), extension)
-            if _one_match_by_bytes(answer):
-                return _combine(answer, libmagic_mime, [warning] if warning else [], extension, size)
-        answer = _siegfried(path, extension)
+        with FileView(path) as content:
+            return identify_view(content, path, name=name)
     except OSError as exc:
         raise StoreUnavailable(f"{name}: {exc}", name=name) from exc
-    return _combine(answer, libmagic_mime, [warning] if warning else [], extension, size)
+
+
+def identify_view(content: FileView, path: Path, *, name: str) -> Identification:
+    """Identifies the file at `path` that is open already; see `identify`.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    extension = extension_of(name)
+    libmagic_mime, warning = _ask_libmagic(content.head)
+    libmagic_mime = _refine(libmagic_mime, content.head, extension)
+    window = _window(content) if content.size > _WINDOW_FROM_BYTES else None
+    if window is not None:
+        told = _identified_by_window(window, libmagic_mime, warning, extension)
+        if told is not None:
+            return told
+    ends = _media_ends(content, libmagic_mime)
+    if ends is not None:
+        answer = _siegfried(_Bytes(ends), extension)
+        if _one_match_by_bytes(answer):
+            return _combine(answer, libmagic_mime, [warning] if warning else [], extension, content.size)
+    answer = _siegfried(path, extension)
+    return _combine(answer, libmagic_mime, [warning] if warning else [], extension, content.size)
 
 
 def load() -> None:
@@ -157,7 +163,8 @@ def _refine(libmagic_mime: str | None, head: bytes, extension: str) -> str | Non
 
 def extension_of(name: str) -> str:
     """Returns the lower-case extension of a file name, without the dot; empty when there is none."""
-    return PurePosixPath(name.replace("\\", "/")).suffix[1:].lower()
+    stem, _, extension = name.replace("\\", "/").rpartition("/")[2].rpartition(".")
+    return extension.lower() if stem else ""
 
 
 def _combine(
@@ -249,7 +256,7 @@ def _libmagic() -> _Libmagic:
 
 
 def _ask_libmagic(head: bytes) -> tuple[str | None, str | None]:
-    """Returns the media type, or None and the reason why there is none."""
+    """Returns the media type, or None and the reason why there is none; more than the head changes nothing for the formats met here."""
     if not head:
         return None, None
     if head.startswith((b"%PDF-", b"\xff\xd8\xff")):
@@ -291,21 +298,22 @@ def _one_match_by_bytes(answer: Mapping[str, Any]) -> bool:
     return len(matches) == 1 and "byte match" in matches[0]["basis"]
 
 
-def _window(descriptor: int, head: bytes, size: int) -> bytes | None:
+def _window(content: FileView) -> bytes | None:
+    head = content.head
     if head.startswith(b"\xff\xd8\xff"):
         length = _EXIF_WINDOW_BYTES if b"Exif\0" in head[:_EXIF_WINDOW_BYTES] else _HEAD_BYTES
-        return head[:length] + _tail(descriptor, size)
+        return head[:length] + _tail(content)
     if head.startswith(b"%PDF-"):
-        start, end = _plain(head[:_HEAD_BYTES], _tail(descriptor, size))
-        return start + _pdf_marks(descriptor, head, size) + b"\n" + end
+        start, end = _plain(head[:_HEAD_BYTES], _tail(content))
+        return start + _pdf_marks(content) + b"\n" + end
     return None
 
 
-def _media_ends(descriptor: int, head: bytes, size: int, libmagic_mime: str | None) -> bytes | None:
+def _media_ends(content: FileView, libmagic_mime: str | None) -> bytes | None:
     """Returns both ends of a long recording, which are all that signatures of audio and video look at; Siegfried would read gigabytes."""
-    if size <= _LONG_BYTES or not (libmagic_mime or "").startswith(("audio/", "video/")):
+    if content.size <= _LONG_BYTES or not (libmagic_mime or "").startswith(("audio/", "video/")):
         return None
-    return head + os.pread(descriptor, _MEDIA_TAIL_BYTES, size - _MEDIA_TAIL_BYTES)
+    return content.head + content.part(content.size - _MEDIA_TAIL_BYTES, content.size)
 
 
 _VARYING: Final = re.compile(rb"<[0-9A-Fa-f]+>|[0-9]+")
@@ -319,24 +327,22 @@ def _plain(head: bytes, tail: bytes) -> tuple[bytes, bytes]:
     return version + _VARYING.sub(b"0", rest), _VARYING.sub(b"0", tail)
 
 
-def _tail(descriptor: int, size: int) -> bytes:
-    return os.pread(descriptor, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+def _tail(content: FileView) -> bytes:
+    return content.part(max(0, content.size - _TAIL_BYTES), content.size)
 
 
-def _pdf_marks(descriptor: int, head: bytes, size: int) -> bytes:
+def _pdf_marks(content: FileView) -> bytes:
     """Returns the surroundings of the markers of PDF sub-formats, in file order."""
-    pieces = [piece for part in _searched(descriptor, head, size) for piece in _around_marks(part)]
+    pieces = [piece for part in _searched(content) for piece in _around_marks(part)]
     return _DATE.sub(b"", b"\n".join(pieces))
 
 
-def _searched(descriptor: int, head: bytes, size: int) -> Iterator[bytes]:
+def _searched(content: FileView) -> Iterator[bytes]:
     """Yields the parts of a PDF that are searched: all of it, or much of its start and of its end."""
-    if size <= len(head):
-        yield head
-        return
-    yield os.pread(descriptor, _SEARCH_BYTES, 0)
+    size = content.size
+    yield content.part(0, _SEARCH_BYTES)
     if size > _SEARCH_BYTES:
-        yield os.pread(descriptor, _SEARCH_BYTES, max(_SEARCH_BYTES, size - _SEARCH_BYTES))
+        yield content.part(max(_SEARCH_BYTES, size - _SEARCH_BYTES), size)
 
 
 def _around_marks(part: bytes) -> Iterator[bytes]:

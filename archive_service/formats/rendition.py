@@ -86,7 +86,7 @@ def can_render(extension: str) -> bool:
 
 def may_be_rendered(name: str) -> bool:
     """Returns whether a file of this name is of a kind that is rendered."""
-    return can_render(Path(name).suffix.removeprefix("."))
+    return can_render(os.path.splitext(name)[1].removeprefix("."))  # noqa: PTH122 - asked for every file of every dossier
 
 
 def render_pdfa(

@@ -6,7 +6,6 @@ another program. Such a file is kept, but an archivist is told that a part of it
 
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
 from archive_service.formats.report import Notes
@@ -27,26 +26,25 @@ _JPEG_END: Final = b"\xff\xd9"
 _OFFICE: Final = ("application/vnd.openxmlformats", "application/vnd.oasis")
 
 
-def look_around(path: Path, mime: str, notes: Notes) -> None:
+def look_around(content: FileView, mime: str, notes: Notes) -> None:
     """Adds FORMAT_LEADING_DATA, FORMAT_TRAILING_DATA and FORMAT_POLYGLOT."""
-    if not path.stat().st_size:
+    if not content.size:
         return
-    with FileView(path) as content:
-        head = content.part(0, HEAD_BYTES)
-        package = head.startswith((_ZIP_LOCAL, _ZIP_END)) or mime == "application/zip" or mime.startswith(_OFFICE)
-        if mime == "application/pdf":
-            _before_pdf(head, notes)
-        elif _PDF_HEADER.search(head) and mime != "application/zip":
-            notes.find("FORMAT_POLYGLOT", other="PDF")
-        if package:
-            _around_package(content, notes)
-        elif _ends_as_zip(content):
-            notes.find("FORMAT_POLYGLOT", other="ZIP")
-        elif mime in _END_OF:
-            end = _END_OF[mime](content)
-            rest = content.stripped_length(end, _BLANK) if end >= 0 else 0
-            if rest:
-                notes.find("FORMAT_TRAILING_DATA", count=rest)
+    head = content.part(0, HEAD_BYTES)
+    package = head.startswith((_ZIP_LOCAL, _ZIP_END)) or mime == "application/zip" or mime.startswith(_OFFICE)
+    if mime == "application/pdf":
+        _before_pdf(head, notes)
+    elif _PDF_HEADER.search(head) and mime != "application/zip":
+        notes.find("FORMAT_POLYGLOT", other="PDF")
+    if package:
+        _around_package(content, notes)
+    elif _ends_as_zip(content):
+        notes.find("FORMAT_POLYGLOT", other="ZIP")
+    elif mime in _END_OF:
+        end = _END_OF[mime](content)
+        rest = content.stripped_length(end, _BLANK) if end >= 0 else 0
+        if rest:
+            notes.find("FORMAT_TRAILING_DATA", count=rest)
     notes.checked.append("data around the format")
 
 
