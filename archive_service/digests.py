@@ -6,6 +6,7 @@ on processors with SHA extensions.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,7 +32,7 @@ _HASHLIB: Final = {
     DigestAlgorithm.SHA_384: hashlib.sha384,
     DigestAlgorithm.SHA_512: hashlib.sha512,
 }
-_HEX_DIGITS: Final = frozenset("0123456789abcdef")
+_is_lower_hex: Final = re.compile(r"[0-9a-f]*", re.ASCII).fullmatch
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -46,7 +47,7 @@ class Digest:
     hex: str
 
     def __post_init__(self) -> None:
-        if len(self.hex) != _HEX_LENGTH[self.algorithm] or not _HEX_DIGITS.issuperset(self.hex):
+        if len(self.hex) != _HEX_LENGTH[self.algorithm] or _is_lower_hex(self.hex) is None:
             raise ValueError(f"not a {self.algorithm} digest in lower-case hex: {self.hex[:140]!r}")
 
     def __str__(self) -> str:
@@ -75,7 +76,7 @@ class RunningDigest:
         self._state = _HASHLIB[algorithm]()
         self.size_bytes = 0
 
-    def update(self, chunk: bytes | memoryview) -> None:
+    def update(self, chunk: bytes | bytearray | memoryview) -> None:
         """Takes the next bytes."""
         self._state.update(chunk)
         self.size_bytes += len(chunk)

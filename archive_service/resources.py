@@ -5,6 +5,7 @@ In a checkout they are the top-level folders; in an installed wheel they are und
 """
 
 import os
+from functools import cache
 from pathlib import Path
 
 from archive_service.errors import ConfigurationInvalid
@@ -12,6 +13,7 @@ from archive_service.errors import ConfigurationInvalid
 _PACKAGE = Path(__file__).resolve().parent
 
 
+@cache
 def _folder(name: str, override: str | None) -> Path:
     candidates = [Path(override)] if override else [_PACKAGE / "_data" / name, _PACKAGE.parent / name]
     for candidate in candidates:

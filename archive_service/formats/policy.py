@@ -4,6 +4,7 @@ The rules are data: `profiles/formats/<id>/<version>.toml`, with validity dates,
 row. A decision pins the policy's version and digest (R145).
 """
 
+import os
 import pickle  # from this program to its own worker processes only
 import tomllib
 from collections.abc import Mapping
@@ -194,12 +195,12 @@ def load_policy(policy_id: str, version: str | None = None, *, on: date) -> Form
     Raises:
         ConfigurationInvalid: no such policy or version, none valid on that date, or the file is malformed.
     """
-    folder = profiles_dir() / "formats" / policy_id
+    folder = f"{profiles_dir()}/formats/{policy_id}"
     if version is not None:
-        return _read(folder / f"{version}.toml")
+        return _read(f"{folder}/{version}.toml")
     valid = [
         policy
-        for policy in map(_read, sorted(folder.glob("*.toml")))
+        for policy in (_read(f"{folder}/{name}") for name in _policy_files(folder))
         if policy.valid_from <= on and (policy.valid_until is None or on <= policy.valid_until)
     ]
     if not valid:
@@ -207,8 +208,16 @@ def load_policy(policy_id: str, version: str | None = None, *, on: date) -> Form
     return max(valid, key=lambda policy: (policy.valid_from, policy.version))
 
 
+def _policy_files(folder: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if name.endswith(".toml"))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 @cache
-def _read(path: Path) -> FormatPolicy:
+def _read(file: str) -> FormatPolicy:
+    path = Path(file)
     try:
         content = path.read_bytes()
         raw = tomllib.loads(content.decode())

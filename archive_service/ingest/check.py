@@ -38,7 +38,7 @@ from archive_service.ingest.packages import unpack
 from archive_service.ingest.policies import CheckPolicies, load_policies
 from archive_service.ingest.signer_agency import check_signer_agency
 from archive_service.ingest.submissions import accepted_dossier
-from archive_service.ingest.uploads import staged_folder, staged_name
+from archive_service.ingest.uploads import is_staged, staged_folder, staged_name
 from archive_service.lifecycle import lock_submission, transition
 from archive_service.models import Component as ComponentRow
 from archive_service.models import JobKind, SignatureVerdict, State, Submission, SubmissionFinding
@@ -173,7 +173,7 @@ def _check_files(
     waiting: deque[tuple[Component, Future[SignatureCheck]]] = deque()
     for done, component in enumerate(components, start=1):
         path = paths[component.path]
-        if not path.exists():
+        if not is_staged(folder, done):
             continue  # unpacking said why
         report = checkers.check_format(path, component, policies)
         result.findings += report.findings

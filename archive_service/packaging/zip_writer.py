@@ -16,8 +16,9 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
+from tempfile import TemporaryFile
 from typing import IO, BinaryIO, Final, Self
 
 from archive_service.digests import CHUNK_BYTES, Digest, RunningDigest, chunks, digest_bytes
@@ -84,7 +85,9 @@ class ZipWriter:
         self._gathered = bytearray()
         self.size_bytes = 0
         """Of the archive so far."""
-        self._directory = SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed by __exit__
+        self._records = bytearray()
+        """Of the central directory; what is more than `_SPOOL_BYTES` stands in a file."""
+        self._spooled: BinaryIO | None = None
         self._names: set[int] = set()
         """Hashes of the names: of 200,000 the names themselves would be the larger part of all that is held."""
 
@@ -92,17 +95,27 @@ class ZipWriter:
         return self
 
     def __exit__(self, *_exc_info: object) -> None:
-        self._directory.close()
+        if self._spooled is not None:
+            self._spooled.close()
 
     def add_bytes(self, path: str, content: bytes, *, component_id: str | None = None) -> AipEntry:
         """Adds an entry held in memory."""
         return self._add_known(path, content, zlib.crc32(content), digest_bytes(content), component_id)
 
     def add_parts(self, path: str, parts: Iterable[bytes]) -> AipEntry:
-        """Adds an entry generated piece by piece; it is spooled, so its CRC is known before its header is written."""
+        """Adds an entry generated piece by piece: held until its CRC is known for its header, in a file when it is large."""
+        coming = iter(parts)
+        held = bytearray()
+        for part in coming:
+            held += part
+            if len(held) > _SPOOL_BYTES:
+                return self._add_spooled(path, chain((bytes(held),), coming))
+        return self.add_bytes(path, bytes(held))
+
+    def _add_spooled(self, path: str, parts: Iterable[bytes]) -> AipEntry:
         crc = 0
         running = RunningDigest()
-        with SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
+        with TemporaryFile() as spool:
             for part in parts:
                 crc = zlib.crc32(part, crc)
                 running.update(part)
@@ -170,16 +183,17 @@ class ZipWriter:
     def finish(self) -> tuple[Digest, int]:
         """Writes the central directory; returns the archive's SHA-256 and size in bytes."""
         start = self.size_bytes
-        self._directory.seek(0)
-        self._copy(self._directory)
+        if self._spooled is not None:
+            self._spooled.seek(0)
+            self._copy(self._spooled)
+        self._put(self._records)
         self._put(end_records(len(self._names), start, self.size_bytes - start))
         self._flush()
-        self._directory.close()
         return self._running.digest(), self.size_bytes
 
     # ------------------------------------------------------------ pieces
 
-    def _put(self, content: bytes) -> None:
+    def _put(self, content: bytes | bytearray) -> None:
         """Writes and hashes; small pieces (headers, metadata) are gathered first, as each write and update has its price."""
         self.size_bytes += len(content)
         if len(content) < _GATHER_BYTES:
@@ -243,11 +257,19 @@ class ZipWriter:
         self._target.seek(begin)
         for chunk in chunks(self._target, limit_bytes=len(header) + size_bytes):
             self._running.update(chunk)
-        self._directory.write(central_header(name, crc, size_bytes, begin, self._times))
+        self._record(central_header(name, crc, size_bytes, begin, self._times))
         self.size_bytes = begin + len(header) + size_bytes
         return AipEntry(
             path=path, component_id=component_id, offset=begin + len(header), size_bytes=size_bytes, digest=expected
         )
+
+    def _record(self, header: bytes) -> None:
+        self._records += header
+        if len(self._records) > _SPOOL_BYTES:
+            if self._spooled is None:
+                self._spooled = TemporaryFile()  # noqa: SIM115 - closed by __exit__
+            self._spooled.write(self._records)
+            self._records.clear()
 
     def _claim(self, path: str) -> bytes:
         name = path.encode()
@@ -259,7 +281,7 @@ class ZipWriter:
 
     def _header(self, path: str, crc: int, size_bytes: int) -> int:
         name = self._claim(path)
-        self._directory.write(central_header(name, crc, size_bytes, self.size_bytes, self._times))
+        self._record(central_header(name, crc, size_bytes, self.size_bytes, self._times))
         self._put(local_header(name, crc, size_bytes, self._times))
         return self.size_bytes
 

@@ -7,6 +7,7 @@ new version.
 import re
 import tomllib
 import unicodedata
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -73,6 +74,7 @@ def read(path: Path, model: type[Model]) -> tuple[Model, Digest]:
     return value, digest_bytes(content)
 
 
+@lru_cache(maxsize=1024)  # the words of rules, and of steps and fields, come again with every dossier
 def fold(text: str) -> str:
     """Returns `text` for comparing words people type: no marks, no case, đ as d, single spaces.
 

@@ -217,7 +217,9 @@ class DurableFile:
     Bytes go in by `write`, one piece after the other, or through `.file`, which is seekable and readable; not by both.
     """
 
-    def __init__(self, target: Path, *, replace: bool = False, mode: int = FILE_MODE, root: Path | None = None) -> None:
+    def __init__(
+        self, target: str | Path, *, replace: bool = False, mode: int = FILE_MODE, root: Path | None = None
+    ) -> None:
         """Opens the temporary, making missing folders.
 
         Args:

@@ -29,10 +29,15 @@ _SUBMISSION: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 class StagedFile:
     """A complete, durable file in staging."""
 
-    path: Path
+    place: str
     digest: Digest
     """SHA-256 taken while the bytes came in."""
     size_bytes: int
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return Path(self.place)
 
 
 class StagedWriter:
@@ -91,7 +96,7 @@ class StagedWriter:
         if self._expected is not None and digest != self._expected:
             raise DigestMismatch(f"{name}: expected {self._expected}, got {digest}")
         self._writing.commit()
-        return StagedFile(path=self._writing.target, digest=digest, size_bytes=size)
+        return StagedFile(place=os.fspath(self._writing.target), digest=digest, size_bytes=size)
 
     def abort(self) -> None:
         """Throws everything away; harmless after `commit`."""
@@ -125,7 +130,7 @@ class StagingArea:
             StoreUnavailable: it cannot be looked at.
         """
         folder = f"{self._root_text}/{submission_id}"
-        with durable.os_errors("look at", self._root.name):
+        with durable.os_errors("look at", "staging"):
             status = durable.status_if_any(folder)
         if status is not None and stat.S_ISLNK(status.st_mode):
             raise UnsafeKey(f"the staging folder of {submission_id} is a symbolic link")
@@ -137,9 +142,12 @@ class StagingArea:
         Raises:
             UnsafeKey: `name` is not a component id.
         """
+        return Path(self._place(submission_id, name))
+
+    def _place(self, submission_id: UUID, name: str) -> str:
         if not NAME_PATTERN.fullmatch(name):
             raise UnsafeKey(f"name {name[:120]!r} is not allowed in staging")
-        return Path(f"{self.folder(submission_id)}/{name}")
+        return f"{self.folder(submission_id)}/{name}"
 
     def writer(
         self,
@@ -164,7 +172,7 @@ class StagingArea:
             TooLarge: the declared size is over the limit.
             StoreUnavailable: the folder cannot be written.
         """
-        target = self.path(submission_id, name)
+        target = self._place(submission_id, name)
         if size_bytes is not None and size_bytes > limit_bytes:
             raise TooLarge(f"{name}: {size_bytes} bytes declared, at most {limit_bytes} are taken")
         writing = durable.DurableFile(target, replace=True, root=self._root)
