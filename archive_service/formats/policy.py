@@ -210,7 +210,7 @@ def load_policy(policy_id: str, version: str | None = None, *, on: date) -> Form
 
 def _policy_files(folder: str) -> list[str]:
     try:
-        return sorted(name for name in os.listdir(folder) if name.endswith(".toml"))
+        return sorted(name for name in os.listdir(folder) if name.endswith(".toml"))  # noqa: PTH208 - for every dossier
     except (FileNotFoundError, NotADirectoryError):
         return []
 
