@@ -2,23 +2,56 @@
 
 import io
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from archive_service.digests import Digest, RunningDigest, chunks
 from archive_service.errors import DigestMismatch
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
-class HashedBytes(io.BytesIO):
+
+class _Memory(io.RawIOBase):
+    """Bytes in memory as a file; they are not copied as `io.BytesIO` would."""
+
+    def __init__(self, content: memoryview) -> None:
+        super().__init__()
+        self._content = content
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer).cast("B")
+        part = self._content[self._position : self._position + len(view)]
+        view[: len(part)] = part
+        self._position += len(part)
+        return len(part)
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._content)}[whence]
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+
+class HashedBytes(io.BufferedReader):
     """Bytes in memory with the digest that was taken as they were written there, so that no location hashes them once more.
 
     What a location then holds is read back and hashed all the same.
     """
 
-    def __init__(self, content: bytes, digest: Digest) -> None:
-        """Takes the bytes and their digest."""
-        super().__init__(content)
-        self.content = content
+    def __init__(self, content: bytes | memoryview, digest: Digest) -> None:
+        """Takes the bytes, which stay where they are, and their digest."""
+        self.content = memoryview(content)
         self.digest = digest
+        super().__init__(_Memory(self.content))
 
 
 class AnnouncedSource:
@@ -37,7 +70,7 @@ class AnnouncedSource:
     def chunks(self) -> Iterator[bytes | memoryview]:
         """Yields the bytes, at most one more than announced."""
         if self._hashed is not None:
-            whole = memoryview(self._hashed.content)[: self.size_bytes + 1]
+            whole = self._hashed.content[: self.size_bytes + 1]
             self._read_bytes = len(whole)
             yield whole
             return

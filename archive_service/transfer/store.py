@@ -45,6 +45,8 @@ IN_MEMORY_BYTES: Final = 8 * 1024 * 1024
 """Packages up to about this size are built in memory: nearly every dossier. A worker stores one at a time."""
 _ABOUT_A_FILE_BYTES: Final = 8 * 1024
 """What a package says of one file in METS, PREMIS and EAD, generously."""
+_memory: Final[list[io.BytesIO]] = []
+"""Memory of the last package, for the next one: fresh memory comes from the system page by page, at the price of writing it once more."""
 _RETENTION: Final = Prepared(
     select(Record.retention_kind, Record.retention_due_on).where(Record.id == bindparam("record"))
 )
@@ -121,9 +123,13 @@ def _due_on(work: Work, content: AipContent) -> date | None:
 
 @contextmanager
 def _room(service: Service, submission_id: UUID, content: AipContent) -> Iterator[BinaryIO]:
-    """Yields where the package is built, gone when the block ends."""
+    """Yields where the package is built, gone when the block ends. Memory may hold more, of an earlier package, behind it."""
     if sum(file.size_bytes + _ABOUT_A_FILE_BYTES for file in content.files) <= IN_MEMORY_BYTES:
-        yield io.BytesIO()
+        memory = _memory.pop() if _memory else io.BytesIO()
+        memory.seek(0)
+        yield memory
+        if not _memory:  # after an error the traceback may still hold parts of it
+            _memory.append(memory)
         return
     with DurableFile(service.staging.path(submission_id, AIP_STAGED_NAME)) as never_published:
         yield never_published.file
@@ -132,7 +138,7 @@ def _room(service: Service, submission_id: UUID, content: AipContent) -> Iterato
 def _from_start(package: BinaryIO, built: BuiltAip) -> BinaryIO:
     """Returns the package as the source of a copy; one in memory carries the digest that was taken while it was written there."""
     if isinstance(package, io.BytesIO):
-        return HashedBytes(package.getvalue(), built.digest)
+        return HashedBytes(package.getbuffer()[: built.size_bytes], built.digest)
     package.seek(0)
     return package
 
