@@ -66,13 +66,13 @@ def load_policies(settings: Settings, *, on: date) -> CheckPolicies:
         formats=format_policy_on(settings, on),
         signatures=load_signature_policy(settings.signature_policy),
         trust=trust_in_force(settings),
-        codes=_codes(_fingerprint(profiles_dir() / "codes")),
+        codes=_codes(_fingerprint(f"{profiles_dir()}/codes")),
         completeness=_completeness(
             settings.completeness_profile,
-            _fingerprint(profiles_dir() / "completeness" / settings.completeness_profile),
+            _fingerprint(f"{profiles_dir()}/completeness/{settings.completeness_profile}"),
         ),
         retention=_rules(
-            settings.retention_rule_set, _fingerprint(retention_rules_dir() / settings.retention_rule_set)
+            settings.retention_rule_set, _fingerprint(f"{retention_rules_dir()}/{settings.retention_rule_set}")
         ),
     )
 
@@ -81,11 +81,13 @@ Fingerprint = tuple[tuple[str, int, int], ...]
 """Path, modification time and size of each file a policy may be read from."""
 
 
-def _fingerprint(folder: Path) -> Fingerprint:
+def _fingerprint(folder: str) -> Fingerprint:
     """Tells when files must be read again: reading and judging TOML for every dossier would cost more than all other rules together."""
-    if not folder.is_dir():
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.path, entry.stat()) for entry in entries if entry.name.endswith(".toml")]
+    except (FileNotFoundError, NotADirectoryError):
         return ()  # reading it says what is missing
-    found = [(entry.path, entry.stat()) for entry in os.scandir(folder) if entry.name.endswith(".toml")]
     return tuple(sorted((path, status.st_mtime_ns, status.st_size) for path, status in found))
 
 

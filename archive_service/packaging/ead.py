@@ -126,10 +126,10 @@ def _confidence(digitised: int, total: int, profile: PackageProfile) -> str:
 
 def _simpledc(fields: Sequence[EadField], values: Mapping[str, str], schema: str) -> bytes:
     lines = [f'{DECLARATION}<simpledc {_XSI} xsi:noNamespaceSchemaLocation="{schema}">\n']
-    for field in fields:
-        value = values[field.name]
-        if len(value) > field.max_length:
-            value = value[: field.max_length - 1] + "…"
-        lines.append(f"  <{field.name}>{xml(value)}</{field.name}>\n")
+    lines += [f"  <{field.name}>{xml(_cut(values[field.name], field.max_length))}</{field.name}>\n" for field in fields]
     lines.append("</simpledc>\n")
     return "".join(lines).encode()
+
+
+def _cut(value: str, max_length: int) -> str:
+    return value if len(value) <= max_length else value[: max_length - 1] + "…"

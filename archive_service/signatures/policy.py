@@ -4,6 +4,7 @@ One policy is one file `profiles/signatures/<id>/<version>.toml`. Values marked 
 """
 
 import hashlib
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -192,9 +193,22 @@ def _fields(raw: dict[str, Any]) -> dict[str, Any]:
 
 def policies() -> tuple[SignaturePolicy, ...]:
     """Returns every policy version on disk, sorted by id and version."""
-    root = profiles_dir() / "signatures"
-    found = [_load(path) for path in sorted(root.glob("*/*.toml")) if path.parent.name != "texts"]
+    found = [_load(file) for file in _policy_files(f"{profiles_dir()}/signatures")]
     return tuple(sorted(found, key=lambda policy: (policy.id, _order(policy.version))))
+
+
+def _policy_files(root: str) -> list[str]:
+    """Returns the files of all policies, in order; looked at for every dossier, so that a new version needs no restart."""
+    found: list[str] = []
+    try:
+        with os.scandir(root) as entries:
+            folders = [entry.path for entry in entries if entry.name != "texts" and entry.is_dir()]
+    except FileNotFoundError:
+        return found
+    for folder in folders:
+        with os.scandir(folder) as entries:
+            found += (entry.path for entry in entries if entry.name.endswith(".toml"))
+    return sorted(found)
 
 
 def load_policy(policy_id: str = DEFAULT_POLICY_ID, version: str | None = None) -> SignaturePolicy:
@@ -210,8 +224,8 @@ def load_policy(policy_id: str = DEFAULT_POLICY_ID, version: str | None = None) 
 
 
 @cache
-def _load(path: Path) -> SignaturePolicy:
-    return SignaturePolicy.load(path)
+def _load(file: str) -> SignaturePolicy:
+    return SignaturePolicy.load(Path(file))
 
 
 def _order(version: str) -> tuple[int, ...]:

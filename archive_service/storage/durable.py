@@ -44,6 +44,7 @@ OBJECT_MODE: Final = 0o440
 record."""
 DIRECTORY_MODE: Final = 0o750
 
+_NO_NAMES: Final = frozenset({"", ".", ".."})
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -95,7 +96,7 @@ def safe_join(root: Path, relative: str) -> Path:
         UnsafeKey: absolute, or with NUL, backslash, an empty part, "." or "..", or through a symbolic link.
     """
     parts = relative.split("/")
-    if "\0" in relative or "\\" in relative or any(part in {"", ".", ".."} for part in parts):
+    if "\0" in relative or "\\" in relative or not _NO_NAMES.isdisjoint(parts):
         raise UnsafeKey(f"path {relative!r} is not allowed")
     folder = os.fspath(root)
     for part in parts[:-1]:
