@@ -67,11 +67,18 @@ class AnnouncedSource:
         self.expected = expected
         self.size_bytes = size_bytes
 
+    def whole(self) -> memoryview | None:
+        """Returns the bytes, at most one more than announced, where they stand in memory already; otherwise nothing is read."""
+        if self._hashed is None:
+            return None
+        content = self._hashed.content[: self.size_bytes + 1]
+        self._read_bytes = len(content)
+        return content
+
     def chunks(self) -> Iterator[bytes | memoryview]:
         """Yields the bytes, at most one more than announced."""
-        if self._hashed is not None:
-            whole = self._hashed.content[: self.size_bytes + 1]
-            self._read_bytes = len(whole)
+        whole = self.whole()
+        if whole is not None:
             yield whole
             return
         for chunk in chunks(self._source, limit_bytes=self.size_bytes + 1):

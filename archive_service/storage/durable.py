@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
 from archive_service.errors import ArchiveError, Conflict, StoreFull, StoreUnavailable, UnsafeKey
+from archive_service.storage import past_cache
 from archive_service.storage.port import StoreAccessDenied
 
 if TYPE_CHECKING:
@@ -260,6 +261,18 @@ class DurableFile:
             while written < len(piece):
                 piece = memoryview(piece)[written:]
                 written = os.write(self._descriptor, piece)
+
+    def write_whole(self, content: memoryview) -> None:
+        """Writes all there is in one piece, past the system's cache where that is possible.
+
+        Raises:
+            StoreFull: no room.
+            StoreUnavailable: any other system error.
+        """
+        with os_errors("write", "temporary file"):
+            if len(content) >= past_cache.FROM_BYTES and past_cache.write_past_cache(self._descriptor, content):
+                return
+        self.write(content)
 
     @property
     def file(self) -> BinaryIO:

@@ -41,6 +41,7 @@ from archive_service.errors import (
 )
 from archive_service.storage import durable
 from archive_service.storage.announced import AnnouncedSource, same_bytes
+from archive_service.storage.past_cache import FROM_BYTES, PastCacheReader
 from archive_service.storage.port import (
     Capabilities,
     LockEnforcement,
@@ -130,10 +131,7 @@ class FilesystemStore:
             raise UnsafeKey(f"{key} is the beginning of other keys at {self._name}")
         if present is None:
             with durable.DurableFile(target, mode=durable.OBJECT_MODE, root=self._objects) as writing:
-                announced = AnnouncedSource(key, source, expected=expected, size_bytes=size_bytes)
-                for chunk in announced.chunks():
-                    writing.write(chunk)
-                announced.require_as_announced()
+                _write(writing, AnnouncedSource(key, source, expected=expected, size_bytes=size_bytes))
                 self._retain(key, retain_until)
                 with suppress(Conflict):  # another writer was faster: compared below
                     writing.commit(drop_cache=True)
@@ -157,10 +155,7 @@ class FilesystemStore:
         target = self._object_path(key)
         self._status(key)
         with durable.DurableFile(target, mode=durable.OBJECT_MODE, root=self._objects, replace=True) as writing:
-            announced = AnnouncedSource(key, source, expected=expected, size_bytes=size_bytes)
-            for chunk in announced.chunks():
-                writing.write(chunk)
-            announced.require_as_announced()
+            _write(writing, AnnouncedSource(key, source, expected=expected, size_bytes=size_bytes))
             self._retain(key, retain_until)
             writing.commit(drop_cache=True)
         return replace(self._status(key), sha256=expected)
@@ -180,7 +175,13 @@ class FilesystemStore:
             return _stored_object(key, target, sha256=expected)
 
     def open(
-        self, key: StoreKey, *, offset: int = 0, length: int | None = None, version_id: str | None = None
+        self,
+        key: StoreKey,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        version_id: str | None = None,
+        past_cache: bool = False,
     ) -> BinaryIO:
         """See `Store.open`. The reader is seekable within the range."""
         if offset < 0 or (length is not None and length < 0):
@@ -191,7 +192,8 @@ class FilesystemStore:
         with durable.os_errors("read", key):
             size = os.fstat(raw.fileno()).st_size
         end = size if length is None else min(size, offset + length)
-        return io.BufferedReader(_ObjectReader(raw, key, offset, max(offset, end)), buffer_size=durable.BUFFER_BYTES)
+        reader = _ObjectReader(raw, key, offset, max(offset, end), past_cache=past_cache)
+        return io.BufferedReader(reader, buffer_size=durable.BUFFER_BYTES)
 
     def stat(self, key: StoreKey, *, version_id: str | None = None) -> StoredObject:
         """See `Store.stat`."""
@@ -353,11 +355,22 @@ class FilesystemStore:
             raise durable.translated_error("read", key, exc) from exc
 
 
+def _write(writing: durable.DurableFile, announced: AnnouncedSource) -> None:
+    whole = announced.whole()
+    if whole is not None:
+        writing.write_whole(whole)
+    else:
+        for chunk in announced.chunks():
+            writing.write(chunk)
+    announced.require_as_announced()
+
+
 class _ObjectReader(io.RawIOBase):
     """Reads a range of an object; system errors come out in the port's terms."""
 
-    def __init__(self, raw: io.FileIO, key: str, start: int, end: int) -> None:
+    def __init__(self, raw: io.FileIO, key: str, start: int, end: int, *, past_cache: bool) -> None:
         super().__init__()
+        self._direct = PastCacheReader(raw.fileno()) if past_cache and end - start >= FROM_BYTES else None
         self._raw = raw
         self._key = key
         self._start = start
@@ -373,7 +386,10 @@ class _ObjectReader(io.RawIOBase):
     def readinto(self, buffer: "WriteableBuffer") -> int:
         view = memoryview(buffer).cast("B")[: max(0, self._end - self._position)]
         with durable.os_errors("read", self._key):
-            count = os.preadv(self._raw.fileno(), [view], self._position)
+            if self._direct is not None and len(view):
+                count = self._direct.readinto(view, self._position)
+            else:
+                count = os.preadv(self._raw.fileno(), [view], self._position)
         self._position += count
         return count
 
@@ -389,6 +405,9 @@ class _ObjectReader(io.RawIOBase):
 
     def close(self) -> None:
         super().close()
+        direct, self._direct = self._direct, None
+        if direct is not None:
+            direct.close()
         with durable.os_errors("close", self._key):
             self._raw.close()
 

@@ -170,10 +170,17 @@ class Store(Protocol):
         """
 
     def open(
-        self, key: StoreKey, *, offset: int = 0, length: int | None = None, version_id: str | None = None
+        self,
+        key: StoreKey,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        version_id: str | None = None,
+        past_cache: bool = False,
     ) -> BinaryIO:
         """Returns a reader (a context manager) of `length` bytes from byte `offset`; to the end when `length` is None.
 
+        With `past_cache` the bytes are those the location holds, not what this host remembers of them, as far as that can be told apart.
         A range past the end gives what there is, possibly nothing. Without `version_id` the newest version is read.
         Read errors come out of the reader as the exceptions of this contract. The reader is seekable where
         `capabilities.seekable` says so.
@@ -304,7 +311,7 @@ def read_back(
     """
     running = RunningDigest(expected.algorithm)
     try:
-        with store.open(key, version_id=version_id) as source:
+        with store.open(key, version_id=version_id, past_cache=True) as source:
             for chunk in chunks(source, limit_bytes=size_bytes + 1):
                 running.update(chunk)
     except StoredObjectMissing as exc:
@@ -351,7 +358,8 @@ def _hashed_alike(places: Sequence[CopyPlace], *, expected: Digest, size_bytes: 
     running = RunningDigest(expected.algorithm)
     with ExitStack() as opened:
         first, *others = [
-            opened.enter_context(place.store.open(place.key, version_id=place.version_id)) for place in places
+            opened.enter_context(place.store.open(place.key, version_id=place.version_id, past_cache=True))
+            for place in places
         ]
         for chunk in chunks(first, limit_bytes=size_bytes + 1):
             running.update(chunk)

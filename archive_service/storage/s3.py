@@ -275,7 +275,13 @@ class S3Store:
         return replace(present, sha256=expected)
 
     def open(
-        self, key: StoreKey, *, offset: int = 0, length: int | None = None, version_id: str | None = None
+        self,
+        key: StoreKey,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        version_id: str | None = None,
+        past_cache: bool = False,  # noqa: ARG002 - this host remembers nothing of it
     ) -> BinaryIO:
         """See `Store.open`. The reader is not seekable; it outlives a broken connection, in the same version."""
         if offset < 0 or (length is not None and length < 0):
