@@ -41,7 +41,7 @@ from archive_service.errors import (
 )
 from archive_service.storage import durable
 from archive_service.storage.announced import AnnouncedSource, same_bytes
-from archive_service.storage.past_cache import FROM_BYTES, PastCacheReader
+from archive_service.storage.past_cache import PastCacheReader, is_worth
 from archive_service.storage.port import (
     Capabilities,
     LockEnforcement,
@@ -370,7 +370,7 @@ class _ObjectReader(io.RawIOBase):
 
     def __init__(self, raw: io.FileIO, key: str, start: int, end: int, *, past_cache: bool) -> None:
         super().__init__()
-        self._direct = PastCacheReader(raw.fileno()) if past_cache and end - start >= FROM_BYTES else None
+        self._direct = PastCacheReader(raw.fileno()) if past_cache and is_worth(end - start) else None
         self._raw = raw
         self._key = key
         self._start = start

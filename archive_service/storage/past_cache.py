@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FROM_BYTES: Final = 256 * 1024
 """Smaller files are not worth the trouble."""
+UP_TO_BYTES: Final = 64 * 1024 * 1024
+"""Longer files are read the ordinary way: the system then reads ahead while what came is hashed."""
 BLOCK_BYTES: Final = 4096
 """Offsets, lengths and addresses are multiples of this; no disk in use asks for more."""
 ROOM_BYTES: Final = 1024 * 1024
@@ -37,6 +39,11 @@ def _take_room() -> mmap.mmap:
 def _give_room(room: mmap.mmap) -> None:
     if len(_rooms) < _ROOMS_KEPT:
         _rooms.append(room)
+
+
+def is_worth(size_bytes: int) -> bool:
+    """Returns whether so many bytes are better read past the cache."""
+    return FROM_BYTES <= size_bytes <= UP_TO_BYTES
 
 
 def set_direct(descriptor: int, *, on: bool) -> bool:
@@ -95,6 +102,7 @@ class PastCacheReader:
         self._room = _take_room()
         self._start = 0
         self._filled = 0
+        self._closed = False
         set_direct(descriptor, on=True)
 
     def readinto(self, buffer: "WriteableBuffer", position: int) -> int:
@@ -123,6 +131,7 @@ class PastCacheReader:
             self._filled = os.preadv(self._descriptor, [self._room], self._start)
 
     def close(self) -> None:
-        """Gives its memory back."""
-        self._filled = 0
-        _give_room(self._room)
+        """Gives its memory back, once: it is another's from then on."""
+        if not self._closed:
+            self._closed = True
+            _give_room(self._room)
