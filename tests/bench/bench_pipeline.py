@@ -7,7 +7,7 @@ signatures, renditions and the reading of texts (behind it). The archive is a us
 Beside it, measured with the same dossiers in the same run:
 - `floor`: read the files, hash them, write two fsynced copies, read both back: what no archive can do without;
 - `bare`: the calls to system, qpdf and SQLite that this pipeline's own way is made of, without the service around them: nine files made durable
-  in staging, opened, hashed into the package, two copies, eleven commits, files removed.
+  in staging, opened, hashed into the package, two copies, nine commits, files removed.
 
 CPU is user and system time of this process; `others` is that of the processes it started (limited checks; PostgreSQL, as tests start it:
 without flushing), their start left out. `best_tenth` is the dossier that a tenth of them stay below: nearer to an idle machine than the mean.
@@ -257,7 +257,7 @@ def bare(folder: Path, target: Path, database: sqlite3.Connection) -> None:
         content = path.read_bytes()
         if path.suffix == ".pdf":
             pikepdf.open(path, suppress_warnings=True).close()
-    _commits(database, 4)  # job taken, rows, job done; decision
+    _commits(database, 3)  # job taken, rows and job done; decision
     whole = hashlib.sha256()
     for path in sorted(staging.iterdir()):
         content = path.read_bytes()
@@ -266,7 +266,7 @@ def bare(folder: Path, target: Path, database: sqlite3.Connection) -> None:
         whole.update(content)
         package.write(content)
     _two_copies(package.getvalue(), whole.digest(), target / f"bare-{folder.name}")
-    _commits(database, 3)
+    _commits(database, 2)
     for path in staging.iterdir():
         path.unlink()
     staging.rmdir()

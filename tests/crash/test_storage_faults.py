@@ -75,6 +75,7 @@ def _after_receive(folder: Path, *, acknowledged: bool) -> None:
 
 AFTER: dict[str, Callable[..., None]] = {
     "put": _after_put,
+    "put_from_memory": _after_put,
     "put_again": _after_put_again,
     "put_locked": _after_put_locked,
     "hold": _after_hold,
@@ -127,11 +128,12 @@ def test_a_repeated_put_flushes_every_folder_again(rehearsal: strace.Rehearsal, 
         assert any(f"<{folder}/{path}>" in arguments for arguments in flushed), f"{path} was not flushed"
 
 
-def test_the_order_of_a_put(rehearsal: strace.Rehearsal, tmp_path: Path) -> None:
+@pytest.mark.parametrize("operation", ["put", "put_from_memory"])
+def test_the_order_of_a_put(rehearsal: strace.Rehearsal, tmp_path: Path, operation: str) -> None:
     """What no killed process can show: bytes are flushed before the name appears, the name before success is said."""
     folder = tmp_path / "kho"
-    operations.prepare("put", folder)
-    steps = [(call.name, arguments) for call, arguments in rehearsal.calls_of("put", folder)]
+    operations.prepare(operation, folder)
+    steps = [(call.name, arguments) for call, arguments in rehearsal.calls_of(operation, folder)]
 
     def at(names: set[str], text: str) -> list[int]:
         return [number for number, (name, arguments) in enumerate(steps) if name in names and text in arguments]

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from archive_service.digests import digest_bytes
 from archive_service.errors import ArchiveError
+from archive_service.storage.announced import HashedBytes
 from archive_service.storage.filesystem import FilesystemStore
 from archive_service.storage.port import store_key
 from archive_service.storage.staging import StagingArea
@@ -30,6 +31,12 @@ DISPOSITION: Final = UUID("0b9d4f1e-58a2-4c57-9d6a-2f0d8f2c7e11")
 
 def put(folder: Path) -> None:
     FilesystemStore("kho-1", folder).put(KEY, io.BytesIO(BYTES), expected=DIGEST, size_bytes=len(BYTES))
+
+
+def put_from_memory(folder: Path) -> None:
+    """Bytes that are in memory go past the page cache."""
+    source = HashedBytes(BYTES, DIGEST)
+    FilesystemStore("kho-1", folder).put(KEY, source, expected=DIGEST, size_bytes=len(BYTES))
 
 
 def put_again(folder: Path) -> None:
@@ -57,7 +64,7 @@ def receive(folder: Path) -> None:
 
 
 OPERATIONS: Final[dict[str, Callable[[Path], None]]] = {
-    each.__name__: each for each in (put, put_again, put_locked, hold, delete, receive)
+    each.__name__: each for each in (put, put_from_memory, put_again, put_locked, hold, delete, receive)
 }
 
 
