@@ -218,7 +218,7 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         },
         "changes": {
             "none": N_("không có"),
-            "validation_material": N_("chỉ thêm dữ liệu xác thực"),
+            "validation_material": N_("chỉ thêm dữ liệu xác thực hoặc thông tin mô tả tệp"),
             "form_or_signature": N_("điền biểu mẫu hoặc thêm chữ ký"),
             "annotations": N_("thêm ghi chú"),
             "suspicious": N_("nội dung bị sửa sau khi ký"),
