@@ -1,56 +1,52 @@
 """The command line: `archive-service …`. Every failure ends with one line on standard error and an exit code, never with a stack trace."""
 
-import logging
+import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
-import typer
-from sqlalchemy.exc import OperationalError
-
-from archive_service import __version__
 from archive_service.errors import ArchiveError, BadRequest, ConfigurationInvalid, Conflict, NotFound, StoreUnavailable
+
+if TYPE_CHECKING:
+    import typer
 
 EXIT_CODES: Final = ((BadRequest, 2), (ConfigurationInvalid, 3), (NotFound, 4), (Conflict, 5), (StoreUnavailable, 6))
 """Exit code by error class; 1 is for findings that reject and for everything else."""
 
-MODULES: Final = (
-    "demo",
-    "serving",
-    "people",
-    "checking",
-    "offline",
-    "verifying",
-    "push",
-    "operations",
-    "preservation",
-    "storage",
-    "backup",
-    "trust",
-    "searching",
+MODULES: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
+    {
+        "demo": ("demo",),
+        "serving": ("serve", "api", "worker", "scheduler"),
+        "people": ("token", "user"),
+        "checking": ("check",),
+        "offline": ("package",),
+        "verifying": ("verify", "dispute"),
+        "push": ("submit",),
+        "operations": ("settings", "db", "retention", "submissions"),
+        "preservation": ("fixity", "seal"),
+        "reading_back": ("rebuild", "check-store"),
+        "storage": ("storage", "hold"),
+        "backup": ("backup-key", "backup", "backup-list", "restore", "restore-drill"),
+        "trust": ("trust",),
+        "searching": ("index-text",),
+    }
 )
-"""Modules of this package with commands, in the order in which help lists them."""
+"""Modules of this package with their commands, in the order in which help lists them. Only the module of the command that is asked for is
+imported: all together cost seconds. Every worker process imports this package anew, so it imports next to nothing."""
 PROGRAM: Final = "archive-service"
 """What help calls the command, however it was started: `./dev run`, `python -m`, a script."""
-ALONE: Final = {"check": "checking", "package": "offline", "verify": "verifying"}
-"""Commands that are called once per file by scripts, and their module: only that is imported for them, because all together cost
-seconds. Worker processes, too, import this package anew and no command with it."""
 
 
-def build_app(modules: Sequence[str] = MODULES) -> typer.Typer:
+def build_app(modules: Iterable[str] = MODULES) -> "typer.Typer":
     """Returns the command line with the commands of the modules."""
-    built = typer.Typer(
-        name="archive-service",
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        add_completion=False,
-        help="Lưu trữ hồ sơ thủ tục hành chính điện tử / electronic records archive for TTHC dossiers.",
-    )
-    built.callback()(_common)
+    from archive_service.cli.command_line import new_app
+
+    built = new_app()
     for name in modules:
         import_module(f"archive_service.cli.{name}").add_commands(built)
     return built
@@ -61,23 +57,6 @@ def __getattr__(name: str) -> Any:  # a module attribute may be anything
     if name == "app":
         return build_app()
     raise AttributeError(f"module {__name__} has no attribute {name}")
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-def _common(
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Ghi nhật ký chi tiết / log more."),
-    _version: bool = typer.Option(
-        False, "--version", help="In phiên bản / print the version.", is_eager=True, callback=_print_version
-    ),
-) -> None:
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
 
 
 def main() -> None:
@@ -93,24 +72,26 @@ def main() -> None:
         sys.exit(141)
     except OSError as exc:
         _drop_output()
-        typer.echo(f"INPUT_OUTPUT_ERROR: {exc}", err=True)
+        print(f"INPUT_OUTPUT_ERROR: {exc}", file=sys.stderr)
         sys.exit(6)
 
 
 def _run() -> None:
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+    modules = [module for module, commands in MODULES.items() if wanted in commands]
     try:
-        build_app((ALONE[wanted],) if wanted in ALONE else MODULES)(prog_name=PROGRAM)
+        gc.disable()  # nothing that is imported becomes garbage: looking for it while importing, and in it later, is in vain
+        app = build_app(modules or MODULES)
+        gc.freeze()
+        gc.enable()
+        app(prog_name=PROGRAM)
     except ArchiveError as exc:
-        typer.echo(f"{exc.code}: {exc.message}", err=True)
+        print(f"{exc.code}: {exc.message}", file=sys.stderr)
         sys.exit(next((code for kind, code in EXIT_CODES if isinstance(exc, kind)), 1))
-    except OperationalError as exc:
-        typer.echo(f"DATABASE_UNAVAILABLE: {exc.orig}", err=True)
-        sys.exit(6)
     except Exception as exc:
         if not _is_of_database(exc):
             raise
-        typer.echo(f"DATABASE_UNAVAILABLE: {getattr(exc, 'orig', None) or exc}", err=True)
+        print(f"DATABASE_UNAVAILABLE: {getattr(exc, 'orig', None) or exc}", file=sys.stderr)
         sys.exit(EXIT_CODES[-1][1])
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -18,9 +18,11 @@ from rich.progress import (
 )
 
 from archive_service.audit import software
-from archive_service.identity.permissions import Principal, operator
 from archive_service.service import Service, open_service
 from archive_service.settings import load_settings
+
+if TYPE_CHECKING:
+    from archive_service.identity.permissions import Principal
 
 DataOption = Annotated[Path | None, typer.Option("--data", help="Thư mục dữ liệu / data folder (ARCHIVE_DATA_DIR).")]
 
@@ -35,8 +37,10 @@ def opened_service(data: Path | None, *, migrate: bool = True) -> Iterator[Servi
         service.close()
 
 
-def operator_principal() -> Principal:
+def operator_principal() -> "Principal":
     """Returns the principal of whoever runs commands on the server."""
+    from archive_service.identity.permissions import operator  # with all about passwords
+
     return operator(software("command-line"))
 
 

@@ -1,6 +1,5 @@
-"""Keeping records: fixity now, sealing the log, rebuilding a database, checking a location from its bytes alone."""
+"""Keeping records: fixity now, sealing the log."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,33 +7,18 @@ from sqlalchemy import func, select
 
 from archive_service import clock
 from archive_service.audit import software
-from archive_service.cli.common import DataOption, bytes_bar, count_bar, opened_service
+from archive_service.cli.common import DataOption, bytes_bar, opened_service
 from archive_service.cli.output import print_json
-from archive_service.db import Database
-from archive_service.errors import ConfigurationInvalid
 from archive_service.evidence.algorithms import load_algorithm_policy
-from archive_service.evidence.checkpoint import NoteKey
 from archive_service.models import Aip, AipCopy, FixityRun, LogSeal
-from archive_service.packaging.verify import Outcome
-from archive_service.preservation.check_store import check_store
 from archive_service.preservation.evidence_batches import add_missing_batches
 from archive_service.preservation.fixity import FixityPlan, check_location
 from archive_service.preservation.health import evidence_health
-from archive_service.preservation.log_keys import known_keys, log_signer, public_keys
+from archive_service.preservation.log_keys import log_signer
 from archive_service.preservation.log_rotation import key_periods, rotate_key
-from archive_service.preservation.rebuild import rebuild as rebuild_database
 from archive_service.preservation.renewal import batch_plans, renew_evidence
 from archive_service.preservation.seal import seal_log, verify_history
-from archive_service.preservation.statehash import table_hashes
 from archive_service.service import Service
-from archive_service.storage.port import Store
-
-KeyOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--key", help="Khóa công khai của nhật ký / public key of the log; default keys/log.vkey of the data folder."
-    ),
-]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -48,8 +32,6 @@ def add_commands(app: typer.Typer) -> None:
     sealing.command("rotate-key")(rotate_log_key)
     sealing.command("status")(status)
     app.add_typer(sealing, name="seal")
-    app.command()(rebuild)
-    app.command("check-store")(check_location_bytes)
 
 
 def fixity(
@@ -171,82 +153,3 @@ def status(data: DataOption = None) -> None:
         found = evidence_health(session, load_algorithm_policy(), at=at).as_json(at)
         found["keys"] = [period.as_json() for period in key_periods(session, service.settings)]
     print_json(found, indent=1)
-
-
-def _keys(service: Service, files: list[Path] | None) -> tuple[NoteKey, ...]:
-    return public_keys(files) if files else known_keys(service.settings)
-
-
-def _store(service: Service, name: str) -> Store:
-    if name not in service.stores:
-        raise ConfigurationInvalid(f"no storage location {name!r}; there are {', '.join(sorted(service.stores))}")
-    return service.stores[name]
-
-
-def rebuild(
-    source: Annotated[str, typer.Option("--from", help="Kho lưu trữ / location.")],
-    into: Annotated[str, typer.Option("--into", help="URL của cơ sở dữ liệu trống / of an empty database.")],
-    key: KeyOption = None,
-    compare: Annotated[
-        bool, typer.Option("--compare", help="So với cơ sở dữ liệu hiện tại / compare with the present database.")
-    ] = False,
-    data: DataOption = None,
-) -> None:
-    """Dựng lại cơ sở dữ liệu từ một kho / rebuild a database from one location; safe to repeat."""
-    target = Database(into)
-    try:
-        with opened_service(data, migrate=False) as service:
-            with count_bar() as bar:
-                tasks = {stage: bar.add_task(stage) for stage in ("seals", "aips", "rows")}
-                report = rebuild_database(
-                    _store(service, source),
-                    target,
-                    _keys(service, key),
-                    at=clock.unique_now(),
-                    progress=lambda stage, done: bar.update(tasks[stage], completed=done),
-                )
-            differing = _differences(service, target, report.last_seq) if compare else []
-    finally:
-        target.close()
-    rate = report.aips / report.seconds if report.seconds else 0.0
-    typer.echo(
-        f"{report.seals} seals, {report.aips} AIP, {report.bytes_read} byte, {report.seconds:.1f} s, {rate:.1f} AIP/s"
-    )
-    typer.echo(f"state hash {report.state_hash} (events 1..{report.last_seq})")
-    for name in ("unsealed", "damaged", "missing"):
-        for line in getattr(report, name):
-            typer.echo(f"{name}: {line}")
-    for table in differing:
-        typer.echo(f"KHÁC / DIFFERS: {table}")
-    if differing or not report.complete:
-        raise typer.Exit(1)
-
-
-def _differences(service: Service, target: Database, last_seq: int) -> list[str]:
-    with service.database.read() as present, target.read() as rebuilt:
-        before, after = table_hashes(present, up_to_seq=last_seq), table_hashes(rebuilt, up_to_seq=last_seq)
-    return [name for name in before if before[name] != after[name]]
-
-
-def check_location_bytes(
-    location: Annotated[str, typer.Argument(help="Kho lưu trữ / location.")],
-    key: KeyOption = None,
-    data: DataOption = None,
-) -> None:
-    """Kiểm tra mọi byte của một kho, không cần cơ sở dữ liệu / check a location from its bytes alone."""
-    with opened_service(data, migrate=False) as service, count_bar() as bar:
-        tasks = {what: bar.add_task(what) for what in ("seals", "aips")}
-        found = check_store(
-            _store(service, location),
-            _keys(service, key),
-            at=clock.now(),
-            progress=lambda what, done: bar.update(tasks[what], completed=done),
-        )
-    for problem in found.problems:
-        typer.echo(f"{problem.outcome.value} {problem.key}: {problem.reason}")
-    typer.echo(
-        f"{found.outcome.value}: {found.objects} objects, {found.aips} AIP, {found.seals} seals, {found.leaves} leaves, "
-        f"{found.bytes_read} byte"
-    )
-    if found.outcome is not Outcome.PASSED:
-        raise typer.Exit(1)

@@ -7,9 +7,9 @@ configured, its path is good; so a broken or hostile authority costs an attempt,
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
 
-import httpx
 from asn1crypto import x509
 
 from archive_service.digests import Digest
@@ -18,6 +18,9 @@ from archive_service.evidence.checks import Indication
 from archive_service.evidence.errors import TimestampInvalid, TimestampUnavailable
 from archive_service.evidence.timestamps import MAX_REPLY_BYTES, TimestampToken, new_request, parse_reply
 from archive_service.evidence.token_trust import check_trust
+
+if TYPE_CHECKING:
+    import httpx
 
 REQUEST_TYPE: Final = "application/timestamp-query"
 REPLY_TYPE: Final = "application/timestamp-reply"
@@ -63,7 +66,7 @@ def obtain_timestamp(
     authorities: Sequence[TimestampAuthority],
     *,
     at: datetime,
-    transport: httpx.BaseTransport | None = None,
+    transport: "httpx.BaseTransport | None" = None,
 ) -> ObtainedTimestamp:
     """Returns a token over `digest` from the first authority that gives a good one, asked in order.
 
@@ -85,7 +88,7 @@ def obtain_timestamp(
 
 
 def request_timestamp(
-    digest: Digest, authority: TimestampAuthority, *, at: datetime, transport: httpx.BaseTransport | None = None
+    digest: Digest, authority: TimestampAuthority, *, at: datetime, transport: "httpx.BaseTransport | None" = None
 ) -> TimestampToken:
     """Returns a token over `digest` from one authority.
 
@@ -105,7 +108,9 @@ def request_timestamp(
     return token
 
 
-def _post(authority: TimestampAuthority, body: bytes, transport: httpx.BaseTransport | None) -> bytes:
+def _post(authority: TimestampAuthority, body: bytes, transport: "httpx.BaseTransport | None") -> bytes:
+    import httpx  # most commands that know of time-stamps ask for none
+
     auth = None if authority.username is None else httpx.BasicAuth(authority.username, authority.password or "")
     try:
         with (
@@ -122,8 +127,8 @@ def _post(authority: TimestampAuthority, body: bytes, transport: httpx.BaseTrans
         raise TimestampUnavailable(f"{authority.name}: {type(exc).__name__} {exc}") from exc
 
 
-def _body(authority: TimestampAuthority, response: httpx.Response) -> bytes:
-    if response.status_code != httpx.codes.OK:
+def _body(authority: TimestampAuthority, response: "httpx.Response") -> bytes:
+    if response.status_code != HTTPStatus.OK:
         raise TimestampUnavailable(f"{authority.name}: HTTP {response.status_code}")
     content_type = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
     if content_type != REPLY_TYPE:

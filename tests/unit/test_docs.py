@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from archive_service.cli import app
+from archive_service.cli import MODULES, app, build_app
 from archive_service.cli.operations import settings_table
 from archive_service.settings import load_settings
 from archive_service.storage.locations import load_layout
@@ -29,6 +29,11 @@ def _commands(group: typer.Typer, prefix: str = "") -> list[str]:
 @pytest.mark.parametrize("command", _commands(app))
 def test_every_command_is_in_the_readme(command: str) -> None:
     assert re.search(rf"\b{re.escape(command)}\b", README), f"`{command}` is not mentioned"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_module_of_each_command_is_known_without_importing_it(module: str) -> None:
+    assert {name.split()[0] for name in _commands(build_app([module]))} == set(MODULES[module])
 
 
 def test_the_table_of_settings_is_the_generated_one() -> None:
