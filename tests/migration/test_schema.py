@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from archive_service import migrations
 from archive_service.access.text_index import TABLE, available
 from archive_service.db import Database
 from archive_service.models import Base
+from archive_service.resources import migrations_dir
 from tests.builders import new_submission
 from tests.postgres_server import PostgresServer
 
@@ -51,6 +53,45 @@ def test_every_check_and_partial_index_of_the_models_is_there(database: Database
             str(index["name"]) for index in indexes if index.get("dialect_options", {}).get(option) is not None
         }
         assert partial == conditional, table.name
+
+
+def test_the_newest_schema_as_one_script_is_what_the_migrations_make() -> None:
+    script = migrations.newest_script().read_text(encoding="utf-8")
+    assert _statements(script) == _statements(migrations.migrated_script()), (
+        "run `./dev migration --newest` after a change of migrations"
+    )
+
+
+def test_an_empty_sqlite_file_gets_the_schema_from_the_script(tmp_path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'new.db'}")
+    migrations.upgrade(database)
+    with database.engine.connect() as connection:
+        assert migrations.schema_script(connection) == migrations.newest_script().read_text(encoding="utf-8")
+    database.close()
+
+
+def test_a_database_of_an_earlier_revision_is_migrated_to_the_newest(tmp_path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'old.db'}")
+    with database.engine.begin() as connection:
+        migrations.upgrade_connection(connection, "0004")
+    assert migrations.upgrade(database) == migrations.current_revision(database) == migrations.head_revision()
+    with database.engine.connect() as connection:
+        assert _statements(migrations.schema_script(connection)) == _statements(migrations.migrated_script())
+    database.close()
+
+
+def test_the_newest_revision_is_known_from_the_names_of_files() -> None:
+    assert migrations.head_revision() == ScriptDirectory(str(migrations_dir())).get_current_head()
+
+
+def _statements(script: str) -> set[tuple[str, ...]]:
+    """The lines of each statement; Alembic gives the constraints of a table that it makes anew in any order."""
+    found = set()
+    for statement in script.split(";\n"):
+        lines = [line.strip().rstrip(",") for line in statement.splitlines()]
+        columns = [line for line in lines if not line.startswith("CONSTRAINT")]
+        found.add((*columns, *sorted(set(lines) - set(columns))))
+    return found
 
 
 def test_upgrading_again_changes_nothing(database: Database, at: datetime) -> None:
