@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -27,6 +28,9 @@ PREMIS_SCHEMA: Final = "premis-subset.xsd"
 _JSON_BYTES_MAX: Final = 256 * 1024 * 1024
 """Findings and signature reports of 100,000 components stay below this."""
 _P: Final = f"{{{PREMIS_NS}}}"
+_EVENT: Final = f"{_P}event"
+_AGENT: Final = f"{_P}agent"
+_OBJECT: Final = f"{_P}object"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +50,8 @@ class ArchivedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AipMetadata:
-    """Everything a rebuild needs from one AIP."""
+class AipDescription:
+    """What a package says of its dossier: all that database rows are made of."""
 
     objid: str
     urn: str
@@ -60,21 +64,27 @@ class AipMetadata:
     software_version: str
     at: datetime
     dossier: Dossier
-    dossier_json: bytes
     content: Digest
     """Digest of the canonical dossier.json."""
     findings: Sequence[Mapping[str, Any]]
     signature_reports: Mapping[str, Sequence[Mapping[str, Any]]]
     retention: Mapping[str, Any]
     intake: Mapping[str, Any]
+    files: Sequence[ArchivedFile]
+    validation_material: Mapping[str, str]
+    """Path in the package by the name the material was given with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AipMetadata(AipDescription):
+    """All that a package says, its making and its entries included."""
+
+    dossier_json: bytes
     events: Sequence[PremisEvent]
     agents: Sequence[PremisAgent]
-    files: Sequence[ArchivedFile]
     entries: Sequence[AipEntry]
     """Every file of the package with its range; digests as METS states them (the verifier compares them with the
     bytes)."""
-    validation_material: Mapping[str, str]
-    """Path in the package by the name the material was given with."""
 
 
 def read_metadata(path: Path) -> AipMetadata:
@@ -103,12 +113,69 @@ def metadata_of(
     Raises:
         PackageInvalid: something is missing or malformed.
     """
+    with _malformed():
+        dossier_json = read_bytes(view, layout.DOSSIER_JSON, _JSON_BYTES_MAX)
+        events, agents = read_provenance(view)
+        if documents is None:
+            documents = [read_package_mets(view, path) for path in (layout.METS, layout.REP_METS)]
+        if files is None:
+            files = list(read_files(view))
+        return AipMetadata(
+            **_described(view, dossier_json, files),
+            dossier_json=dossier_json,
+            events=events,
+            agents=agents,
+            entries=list(_entries(view, index, documents, {file.path: file.component_id for file in files})),
+        )
+
+
+def description_of(view: PackageView) -> AipDescription:
+    """Returns what an opened AIP says of its dossier; METS, which repeats it, and the history of its making are not read.
+
+    Raises:
+        PackageInvalid: something is missing or malformed.
+    """
+    with _malformed():
+        dossier_json = read_bytes(view, layout.DOSSIER_JSON, _JSON_BYTES_MAX)
+        return AipDescription(**_described(view, dossier_json, list(read_files(view))))
+
+
+@contextmanager
+def _malformed() -> Iterator[None]:
     try:
-        return _metadata(view, index, documents, files)
+        yield
     except KeyError as exc:
         raise PackageInvalid(f"not an AIP of this archive, or damaged: nothing describes {exc}") from exc
     except (XmlRefused, ValueError, TypeError, AttributeError) as exc:
         raise PackageInvalid(f"not an AIP of this archive, or damaged: {type(exc).__name__}: {exc}") from exc
+
+
+def _described(view: PackageView, dossier_json: bytes, files: Sequence[ArchivedFile]) -> dict[str, Any]:
+    """Returns the values of an `AipDescription`."""
+    about = _read_as(view, layout.PACKAGE_JSON, dict)
+    dossier, content = _read_dossier(dossier_json)
+    return {
+        "objid": str(about["objid"]),
+        "urn": str(about["urn"]),
+        "folder": view.folder,
+        "version": int(about["version"]),
+        "previous_objid": about["previous_objid"],
+        "archive_code": str(about["archive_code"]),
+        "fonds_code": None if about["fonds_code"] is None else str(about["fonds_code"]),
+        "csip_version": CsipVersion(about["csip_version"]),
+        "software_version": about["software_version"],
+        "at": require_aware(datetime.fromisoformat(about["at"])),
+        "dossier": dossier,
+        "content": content,
+        "findings": _read_as(view, layout.FINDINGS_JSON, list),
+        "signature_reports": _read_as(view, layout.SIGNATURES_JSON, dict),
+        "retention": _read_as(view, layout.RETENTION_JSON, dict),
+        "intake": _read_as(view, layout.INTAKE_JSON, dict),
+        "files": files,
+        "validation_material": {
+            given: f"{layout.VALIDATION}/{name}" for given, name in about["validation_material"].items()
+        },
+    }
 
 
 def _read_as(view: PackageView, path: str, kind: type) -> Any:
@@ -116,45 +183,6 @@ def _read_as(view: PackageView, path: str, kind: type) -> Any:
     if not isinstance(value, kind):
         raise PackageInvalid(f"{path} is not a JSON {kind.__name__}")
     return value
-
-
-def _metadata(
-    view: PackageView, index: ZipIndex, documents: Sequence[Mets] | None, files: Sequence[ArchivedFile] | None
-) -> AipMetadata:
-    about = _read_as(view, layout.PACKAGE_JSON, dict)
-    dossier_json = read_bytes(view, layout.DOSSIER_JSON, _JSON_BYTES_MAX)
-    dossier, content = _read_dossier(dossier_json)
-    events, agents = read_provenance(view)
-    if documents is None:
-        documents = [read_package_mets(view, path) for path in (layout.METS, layout.REP_METS)]
-    if files is None:
-        files = list(read_files(view))
-    return AipMetadata(
-        objid=str(about["objid"]),
-        urn=str(about["urn"]),
-        folder=view.folder,
-        version=int(about["version"]),
-        previous_objid=about["previous_objid"],
-        archive_code=str(about["archive_code"]),
-        fonds_code=None if about["fonds_code"] is None else str(about["fonds_code"]),
-        csip_version=CsipVersion(about["csip_version"]),
-        software_version=about["software_version"],
-        at=require_aware(datetime.fromisoformat(about["at"])),
-        dossier=dossier,
-        dossier_json=dossier_json,
-        content=content,
-        findings=_read_as(view, layout.FINDINGS_JSON, list),
-        signature_reports=_read_as(view, layout.SIGNATURES_JSON, dict),
-        retention=_read_as(view, layout.RETENTION_JSON, dict),
-        intake=_read_as(view, layout.INTAKE_JSON, dict),
-        events=events,
-        agents=agents,
-        files=files,
-        entries=list(_entries(view, index, documents, {file.path: file.component_id for file in files})),
-        validation_material={
-            given: f"{layout.VALIDATION}/{name}" for given, name in about["validation_material"].items()
-        },
-    )
 
 
 def _read_dossier(dossier_json: bytes) -> tuple[Dossier, Digest]:
@@ -217,11 +245,11 @@ def read_provenance(view: PackageView) -> tuple[list[PremisEvent], list[PremisAg
     events: list[PremisEvent] = []
     agents: list[PremisAgent] = []
     with view.open(layout.PREMIS) as source:
-        for event, element in elements(source, schema=own_schema(PREMIS_SCHEMA)):
-            if event == "end" and element.tag == f"{_P}event":
+        for element in elements(source, (_EVENT, _AGENT), schema=own_schema(PREMIS_SCHEMA)):
+            if element.tag == _EVENT:
                 events.append(_event(element))
                 release(element)
-            elif event == "end" and element.tag == f"{_P}agent":
+            elif element.tag == _AGENT:
                 agents.append(
                     PremisAgent(
                         id=_text(element, "agentIdentifier/agentIdentifierValue"),
@@ -243,8 +271,8 @@ def read_files(view: PackageView) -> Iterator[ArchivedFile]:
     if layout.REP_PREMIS not in view.sizes:
         raise PackageInvalid(f"{layout.REP_PREMIS} is missing")
     with view.open(layout.REP_PREMIS) as source:
-        for event, element in elements(source, schema=own_schema(PREMIS_SCHEMA)):
-            if event == "end" and element.tag == f"{_P}object":
+        for element in elements(source, (_OBJECT,), schema=own_schema(PREMIS_SCHEMA)):
+            if element.tag == _OBJECT:
                 if element.get(f"{{{XSI}}}type") == "premis:file":
                     yield _file(element)
                 release(element)

@@ -21,6 +21,12 @@ _REPEATED: Final = frozenset(
     {"MIMETYPE", "CREATED", "CHECKSUMTYPE", "LOCTYPE", "xlink:type", "STATUS", "MDTYPE", "ADMID"}
 )
 """Attributes whose values are few: kept once for all files."""
+_METADATA: Final = frozenset({"dmdSec", "digiprovMD", "rightsMD", "techMD", "sourceMD"})
+_TAKEN: Final = tuple(
+    f"{{{METS_NS}}}{name}"
+    for name in ("metsHdr", *sorted(_METADATA), "amdSec", "file", "fileGrp", "fileSec", "structMap")
+)
+"""Elements that something is made of; what stands in them is looked at from there."""
 
 Attributes = Mapping[str, str]
 """By name; attributes of CSIP, SIP and XLink have their usual prefix."""
@@ -125,27 +131,22 @@ def read_mets(source: IO[bytes], folder: str, *, schema: etree.XMLSchema | None 
     Raises:
         XmlRefused: not well-formed, not METS, or not valid with `schema`.
     """
-    mets = Mets(folder=folder)
-    for event, element in elements(source, schema=schema):
-        if event == "start":
-            if element.getparent() is None:
-                mets.attributes = _attributes(element)
-            continue
+    read = elements(source, _TAKEN, schema=schema)
+    mets = Mets(folder=folder, attributes=_attributes(next(read)))
+    for element in read:
         _take(mets, element)
     return mets
 
 
 def _take(mets: Mets, element: Any) -> None:
     name = local_name(element.tag)
-    if not element.tag.startswith(f"{{{METS_NS}}}"):
-        return
     if name in {"metsHdr", "structMap"}:
         node = _node(element)
         if name == "metsHdr":
             mets.header = node
         else:
             mets.struct_maps.append(node)
-    elif name in {"dmdSec", "digiprovMD", "rightsMD", "techMD", "sourceMD"}:
+    elif name in _METADATA:
         reference = next((_attributes(child) for child in element if local_name(child.tag) == "mdRef"), None)
         target = mets.described if name == "dmdSec" else mets.administrative
         target.append(MetadataSection(name, _attributes(element), reference))
@@ -153,7 +154,7 @@ def _take(mets: Mets, element: Any) -> None:
     elif name == "amdSec":
         mets.amd_sections.append(_attributes(element))
         element.clear()
-    elif name == "file" and local_name(element.getparent().tag) == "fileGrp":
+    elif name == "file":
         _take_file(mets, element)
     elif name == "fileGrp":
         _group(mets, element)
@@ -163,9 +164,11 @@ def _take(mets: Mets, element: Any) -> None:
 
 
 def _take_file(mets: Mets, element: Any) -> None:
-    locations: list[Attributes] = [_attributes(child) for child in element if local_name(child.tag) == "FLocat"]
-    _group(mets, element.getparent()).files.append(MetsFile(_attributes(element), locations))
     parent = element.getparent()
+    if parent is None or local_name(parent.tag) != "fileGrp":
+        return
+    locations: list[Attributes] = [_attributes(child) for child in element if local_name(child.tag) == "FLocat"]
+    _group(mets, parent).files.append(MetsFile(_attributes(element), locations))
     element.clear()
     while element.getprevious() is not None:
         del parent[0]

@@ -4,7 +4,7 @@ External entities and entity bombs have no way in (XXE).
 """
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import IO, Any, Final
 
@@ -32,38 +32,54 @@ class XmlRefused(Exception):
     """The document is not well-formed, has a document type, or does not fit the schema it is read with."""
 
 
-def elements(source: IO[bytes], *, schema: etree.XMLSchema | None = None) -> Iterator[tuple[str, Any]]:
-    """Yields ("start" | "end", element) while a document streams by, validating with `schema` on the way.
+def elements(source: IO[bytes], tags: Sequence[str], *, schema: etree.XMLSchema | None = None) -> Iterator[Any]:
+    """Yields a document's root, then every element of the given names once it is read, validating with `schema` on the way.
 
     The caller clears what it no longer needs. Depth and text sizes are bounded by libxml2's own limits (huge_tree off).
+
+    Args:
+        source: The document.
+        tags: Names with their namespace; all other elements pass without a step of ours.
+        schema: What the whole document has to be valid with.
 
     Raises:
         XmlRefused: see the class; raised where the stream gets to the fault.
     """
-    first = True
+    content = source.read(_AT_ONCE_BYTES + 1)
     try:
-        for event, element in _events(source, schema):
-            if first:
-                first = False
-                if element.getroottree().docinfo.doctype:
-                    raise XmlRefused("a document type declaration is not accepted")
-            if not isinstance(element.tag, str):
-                raise XmlRefused("an entity reference is not accepted")
-            yield event, element
+        if len(content) <= _AT_ONCE_BYTES:
+            yield from _walked(content, tags, schema)
+        else:
+            yield from _streamed(io.BufferedReader(_Joined(content, source)), tags, schema)
     except etree.XMLSyntaxError as exc:  # schema errors of parsing come as this class too
         raise XmlRefused(str(exc)[:500]) from exc
-    if first:
-        raise XmlRefused("the document is empty")
 
 
-def _events(source: IO[bytes], schema: etree.XMLSchema | None) -> Iterator[tuple[str, Any]]:
-    """Parses a small document at once and then walks through it, which costs two thirds; a larger one streams by."""
-    content = source.read(_AT_ONCE_BYTES + 1)
-    if len(content) <= _AT_ONCE_BYTES:
-        root = etree.fromstring(content, etree.XMLParser(schema=schema, collect_ids=False, **_SAFE))
-        return etree.iterwalk(root, events=("start", "end"))
-    rest = io.BufferedReader(_Joined(content, source))
-    return etree.iterparse(rest, events=("start", "end"), schema=schema, collect_ids=False, **_SAFE)
+def _walked(content: bytes, tags: Sequence[str], schema: etree.XMLSchema | None) -> Iterator[Any]:
+    """Parses a small document at once and then walks through it, which costs two thirds of streaming it."""
+    root = etree.fromstring(content, etree.XMLParser(schema=schema, collect_ids=False, **_SAFE))
+    yield _without_doctype(root)
+    for _, element in etree.iterwalk(root, events=("end",), tag=tags):
+        yield element
+
+
+def _streamed(source: IO[bytes], tags: Sequence[str], schema: etree.XMLSchema | None) -> Iterator[Any]:
+    parsing = etree.iterparse(source, events=("end",), tag=tags, schema=schema, collect_ids=False, **_SAFE)
+    known = False
+    for _, element in parsing:
+        if not known:
+            known = True
+            yield _without_doctype(element.getroottree().getroot())
+        yield element
+    if not known:
+        yield _without_doctype(parsing.root)
+
+
+def _without_doctype(root: Any) -> Any:
+    """Returns the root of a document without a document type; entities, which only such a type can bring in, have no other way."""
+    if root.getroottree().docinfo.doctype:
+        raise XmlRefused("a document type declaration is not accepted")
+    return root
 
 
 class _Joined(io.RawIOBase):

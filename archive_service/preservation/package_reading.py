@@ -3,6 +3,7 @@
 No database takes part, so packages are read in processes of their own, and the one that writes is left with as little as can be.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -15,10 +16,9 @@ from archive_service.dossier_columns import coded_columns, component_columns, re
 from archive_service.errors import ConfigurationInvalid, PackageInvalid, StoredObjectMissing
 from archive_service.findings import Severity
 from archive_service.ids import derived_id, record_id
-from archive_service.packaging.aip_reader import AipMetadata, metadata_of
+from archive_service.packaging.aip_reader import AipDescription, description_of
 from archive_service.packaging.package_view import zip_view
-from archive_service.packaging.verify import Outcome, verify_opened
-from archive_service.packaging.zip_reader import read_index
+from archive_service.packaging.zip_reader import ZipMember, read_index
 from archive_service.rules import retention
 from archive_service.storage.port import Store, StoredObject, StoreKey
 from archive_service.storage.ranged import opened_anywhere
@@ -26,6 +26,8 @@ from archive_service.textfold import index_terms
 
 SIGNER_MAX_CHARACTERS: Final = 500
 """Room of the column."""
+_HELD_BYTES: Final = 8 * 1024 * 1024
+"""Packages up to this size are held in memory while they are read."""
 _GONE: Final = "was listed, and is not there any more"
 Row = Mapping[str, Any]
 """Values by column."""
@@ -81,18 +83,17 @@ def _read_if_there(store: Store, item: StoredObject) -> StoredAip | str:
 
 
 def read_package(store: Store, item: StoredObject) -> StoredAip | str:
-    """Returns an object's AIP, or what is wrong with it: read once for its digest, its documents again.
+    """Returns an object's AIP, or what is wrong with it. A small package is read once; of a large one the documents are read again.
 
     Raises:
         StoredObjectMissing: it is not there any more.
         StoreUnavailable: the location does not answer.
     """
-    with opened_anywhere(store, item.key, item.version_id) as archive:
+    with opened_anywhere(store, item.key, item.version_id) as stored:
         running = RunningDigest()
-        for chunk in chunks(archive):
-            running.update(chunk)
+        archive = _digested(stored, running)
         try:
-            return _stored_aip(store, item, running, _metadata(archive))
+            return _stored_aip(store, item, running, *_described(archive))
         except PackageInvalid as exc:
             return exc.message
         except (ConfigurationInvalid, ValueError, KeyError, TypeError, AttributeError) as exc:
@@ -105,6 +106,8 @@ def unsound(store: Store, aip: StoredAip) -> str:
     Raises:
         StoreUnavailable: the location does not answer.
     """
+    from archive_service.packaging.verify import Outcome, verify_opened  # few packages are no sealed ones
+
     try:
         with opened_anywhere(store, StoreKey(aip.key), aip.version_id) as archive:
             report = verify_opened(aip.key, archive)
@@ -114,17 +117,34 @@ def unsound(store: Store, aip: StoredAip) -> str:
     return f"verification failed: {', '.join(failed)}" if failed else ""
 
 
-def _metadata(archive: BinaryIO) -> AipMetadata:
+def _digested(stored: BinaryIO, running: RunningDigest) -> BinaryIO:
+    """Takes the digest of an object and returns what it is read from: memory, where it has room there."""
+    size_bytes = stored.seek(0, io.SEEK_END)
+    stored.seek(0)
+    if size_bytes <= _HELD_BYTES:
+        content = stored.read(size_bytes)
+        running.update(content)
+        return io.BytesIO(content)
+    for chunk in chunks(stored):
+        running.update(chunk)
+    return stored
+
+
+def _described(archive: BinaryIO) -> tuple[AipDescription, Mapping[str, ZipMember]]:
+    """Returns what a package says of its dossier, and its entries by their path in its folder."""
     index = read_index(archive)
     if index.findings:
         raise PackageInvalid("not a sound ZIP archive", findings=list(index.findings))
-    return metadata_of(zip_view(archive, index), index)
+    view = zip_view(archive, index)
+    return description_of(view), {member.name.removeprefix(f"{view.folder}/"): member for member in index.members}
 
 
 # ------------------------------------------------------------------ columns
 
 
-def _stored_aip(store: Store, item: StoredObject, running: RunningDigest, metadata: AipMetadata) -> StoredAip:
+def _stored_aip(
+    store: Store, item: StoredObject, running: RunningDigest, metadata: AipDescription, entries: Mapping[str, ZipMember]
+) -> StoredAip:
     dossier = metadata.dossier
     assignment = retention.from_json(metadata.retention)
     return StoredAip(
@@ -144,7 +164,7 @@ def _stored_aip(store: Store, item: StoredObject, running: RunningDigest, metada
         coded=coded_columns(dossier, metadata.archive_code),
         described=record_columns(dossier, metadata.version),
         submission=_submission(metadata),
-        components=_components(metadata),
+        components=_components(metadata, entries),
         findings=[_finding(ordinal, found) for ordinal, found in enumerate(metadata.findings, start=1)],
         verdicts=[
             _verdict(component_id, ordinal, report)
@@ -158,7 +178,7 @@ def _stored_aip(store: Store, item: StoredObject, running: RunningDigest, metada
     )
 
 
-def _submission(metadata: AipMetadata) -> Row:
+def _submission(metadata: AipDescription) -> Row:
     intake = metadata.intake
     severities = [finding["severity"] for finding in metadata.findings]
     count = len(metadata.dossier.components)
@@ -177,12 +197,12 @@ def _submission(metadata: AipMetadata) -> Row:
     }
 
 
-def _components(metadata: AipMetadata) -> list[Row]:
+def _components(metadata: AipDescription, entries: Mapping[str, ZipMember]) -> list[Row]:
     files = {file.component_id: file for file in metadata.files}
-    entries = {entry.component_id: entry for entry in metadata.entries if entry.component_id is not None}
     rows: list[Row] = []
     for columns in component_columns(metadata.dossier):
-        file, entry = files[columns["component_id"]], entries[columns["component_id"]]
+        file = files[columns["component_id"]]
+        entry = entries[file.path]
         rows.append(
             columns
             | {
@@ -190,8 +210,8 @@ def _components(metadata: AipMetadata) -> list[Row]:
                 "puid": file.puid,
                 "format_name": file.format_name,
                 "format_version": file.format_version,
-                "entry_path": entry.path,
-                "entry_offset": entry.offset,
+                "entry_path": entry.name,
+                "entry_offset": entry.data_offset,
             }
         )
     return rows
