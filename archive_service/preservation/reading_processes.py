@@ -1,9 +1,11 @@
 """Reading what lies at a location with one process per core: results in order, as many in memory as are being read, none left behind.
 
 Digests let go of the interpreter's lock, parsing does not: a location is read, hashed and parsed in processes of their own, each with the
-store opened anew, while the caller writes what comes of it. Processes begin afresh (spawn), so a location of few objects is read here.
+store opened anew, while the caller writes what comes of it. The processes come from one that has loaded what they work with and nothing
+else (forkserver): no thread, lock or connection of the caller's gets into them, and the loading is paid once.
 """
 
+import gc
 import multiprocessing
 import os
 import threading
@@ -12,6 +14,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from typing import Any, Final, TypeVar
 
 from archive_service.errors import ArchiveError
@@ -21,6 +25,8 @@ UNIT_BYTES: Final = 64 * 1024 * 1024
 """Objects that one process takes at a time have at most so many bytes together, or are one: the last unit keeps the others waiting briefly."""
 _UNITS_AHEAD: Final = 2
 """Units of each process that may be read and wait for the caller; bounds memory."""
+_LOADED: Final = (__name__, "archive_service.preservation.package_reading", "archive_service.storage.filesystem")
+"""What nearly every process works with."""
 
 _T = TypeVar("_T")
 Unit = Sequence[StoredObject]
@@ -30,6 +36,19 @@ class ReadingEnded(ArchiveError):
     """A process that read packages ended by itself (memory ran out, or one of the packages named brings it down); run again to go on."""
 
     code = "READING_ENDED"
+
+
+def start_loading() -> None:
+    """Lets what reading processes work with be loaded beside whatever the caller does before it reads; calling it is never needed."""
+    if len(os.sched_getaffinity(0)) > 1:
+        _context()
+        forkserver.ensure_running()
+
+
+def _context() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_LOADED))
+    return context
 
 
 def units(listed: Iterable[StoredObject], most: int) -> Iterator[list[StoredObject]]:
@@ -66,9 +85,7 @@ def read_units(work: Callable[[Store, Unit], _T], store: Store, wanted: Iterable
             yield unit, work(store, unit)
         return
     waiting: deque[tuple[Unit, Future[_T]]] = deque()
-    pool = ProcessPoolExecutor(
-        processes, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(store,)
-    )
+    pool = ProcessPoolExecutor(processes, mp_context=_context(), initializer=_begin, initargs=(store,))
     try:
         for unit in chain(first, following):
             waiting.append((unit, _given(pool, work, unit)))
@@ -107,6 +124,7 @@ _process: dict[str, Any] = {}
 
 
 def _begin(store: Store) -> None:
+    gc.freeze()  # what was loaded before stays, and the pages it lies in stay shared
     _process["store"] = store
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

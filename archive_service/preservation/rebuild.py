@@ -25,7 +25,7 @@ from archive_service.preservation.log_objects import AIP_EVENTS
 from archive_service.preservation.log_storage import seal_ordinals
 from archive_service.preservation.log_trust import LogTrust
 from archive_service.preservation.package_reading import StoredAip, read_packages
-from archive_service.preservation.reading_processes import read_units, units
+from archive_service.preservation.reading_processes import read_units, start_loading, units
 from archive_service.preservation.rebuild_log import resumed_trust, take_in_rows, take_in_seal
 from archive_service.preservation.rebuild_rows import add_rows, package_problem, sealed_of
 from archive_service.preservation.statehash import state_hash
@@ -106,6 +106,7 @@ def rebuild(
     if not keys:
         raise ConfigurationInvalid("a rebuild needs the log's public key (keys/log.vkey of the data folder, or --key)")
     started_s = clock.monotonic_s()
+    start_loading()
     migrations.upgrade(database)
     run_id = _begin(database, store.name, at)
     report = RebuildReport(location=store.name)

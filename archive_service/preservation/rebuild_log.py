@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, BinaryIO, Final, cast
 from uuid import UUID
 
-from sqlalchemy import Date, Table, Update, Uuid, bindparam, insert, inspect, select, update
+from sqlalchemy import Date, Table, Update, Uuid, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
@@ -19,7 +19,6 @@ from archive_service.db import UtcDateTime
 from archive_service.digests import RunningDigest, chunks, digest_bytes
 from archive_service.evidence import merkle
 from archive_service.evidence.checkpoint import NoteKey, parse_checkpoint, parse_note
-from archive_service.evidence.ers_asn1 import parse_evidence_record
 from archive_service.models import (
     Aip,
     AipCopy,
@@ -37,6 +36,7 @@ from archive_service.models import (
     RetentionReview,
     RetentionReviewItem,
 )
+from archive_service.prepared import Prepared
 from archive_service.preservation.log_objects import (
     AIP_EVENTS,
     FIRST_PREVIOUS,
@@ -50,7 +50,6 @@ from archive_service.preservation.log_objects import (
 )
 from archive_service.preservation.log_storage import read_seal_note
 from archive_service.preservation.log_trust import LogTrust
-from archive_service.preservation.rebuild_evidence import take_in_renewal
 from archive_service.preservation.rebuild_storage import STORAGE_EVENTS, take_in_storage
 from archive_service.storage.port import Store
 
@@ -74,6 +73,7 @@ _TOLD: Final = frozenset(
     )
 )
 """Events that other rows follow from."""
+_ADD_EVENTS: Final = Prepared(insert(cast("Table", Event.__table__)).inline())
 _EVIDENCE: Final = cast("Table", AipEvidence.__table__)
 _AGAIN: Final = (
     update(_EVIDENCE)
@@ -131,7 +131,7 @@ def take_in_seal(session: Session, store: Store, ordinal: int, trust: LogTrust) 
         checkpoint=checkpoint_text,
         note=note_bytes.decode(),
         timestamp=stamp or None,
-        timestamp_at=parse_evidence_record(stamp).last.token.gen_time if stamp else None,
+        timestamp_at=_stamped_at(stamp) if stamp else None,
         timestamp_problem=evidence["timestamp_problem"],
         prepared_at=datetime.fromisoformat(evidence["prepared_at"]),
         sealed_at=datetime.fromisoformat(evidence["prepared_at"]),
@@ -139,6 +139,12 @@ def take_in_seal(session: Session, store: Store, ordinal: int, trust: LogTrust) 
     session.add(row)
     session.flush()
     return row
+
+
+def _stamped_at(record: bytes) -> datetime:
+    from archive_service.evidence.ers_asn1 import parse_evidence_record  # ASN.1 is loaded where there are time-stamps
+
+    return parse_evidence_record(record).last.token.gen_time
 
 
 def resumed_trust(session: Session, keys: tuple[NoteKey, ...]) -> LogTrust:
@@ -173,10 +179,9 @@ def _events(
             rotations.append(event["detail"])
         rows.append({**event, "seq": read.value["seq"], "at": at, "type": kind})
         if len(rows) == _BATCH:
-            session.execute(insert(Event), rows)
+            _ADD_EVENTS.run_each(session, rows)
             rows = []
-    if rows:
-        session.execute(insert(Event), rows)
+    _ADD_EVENTS.run_each(session, rows)
     return header, rotations
 
 
@@ -321,6 +326,10 @@ def take_in_rows(session: Session, store: Store, ordinal: int, keys: tuple[NoteK
             if event["type"] in STORAGE_EVENTS:
                 take_in_storage(session, event)
             if event["type"] == EventType.EVIDENCE_RENEWED.value:
+                from archive_service.preservation.rebuild_evidence import (
+                    take_in_renewal,
+                )  # with all that makes renewals
+
                 waiting.write()
                 take_in_renewal(session, store, event["detail"], datetime.fromisoformat(event["at"]))
     waiting.write()
@@ -448,8 +457,13 @@ def _minutes(session: Session, event: dict[str, Any], at: datetime) -> None:
 
 def _typed(model: type[Any], values: dict[str, Any]) -> dict[str, Any]:
     """Returns JSON values as the types of a model's columns."""
-    columns = inspect(model).columns
-    return {name: _value(columns[name].type, value) for name, value in values.items()}
+    kinds = _kinds(model.__table__)
+    return {name: _value(kinds[name], value) for name, value in values.items()}
+
+
+@cache
+def _kinds(table: Table) -> dict[str, TypeEngine[Any]]:
+    return {column.name: column.type for column in table.columns}
 
 
 def _value(kind: TypeEngine[Any], value: Any) -> Any:  # a JSON value

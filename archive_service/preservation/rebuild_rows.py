@@ -33,6 +33,7 @@ from archive_service.models import (
     Submission,
     SubmissionFinding,
 )
+from archive_service.prepared import Prepared
 from archive_service.preservation.package_reading import StoredAip, unsound
 from archive_service.storage.port import Store
 from archive_service.transfer.stored_rows import kept_for
@@ -46,6 +47,21 @@ _CHANGE_RECORD: Final = update(_RECORD).where(_RECORD.c.id == bindparam("b_id"))
 _CHANGE_SUBMISSION: Final = update(cast("Table", Submission.__table__)).where(Submission.id == bindparam("b_id"))
 _ROWS_AT_ONCE: Final = 1000
 """Rows given to the database in one call: what is held for it does not grow with the number of files."""
+_ADD: Final[Mapping[type[Base], Prepared]] = {
+    model: Prepared(insert(cast("Table", model.__table__)).inline())
+    for model in (
+        Record,
+        RecordTerm,
+        RetentionAssignment,
+        Submission,
+        SubmissionFinding,
+        SignatureVerdict,
+        Decision,
+        Aip,
+        AipCopy,
+        Component,
+    )
+}
 _Values = dict[str, Any]
 
 
@@ -121,9 +137,8 @@ def add_rows(session: Session, found: Iterable[StoredAip], sealed: Mapping[str, 
 
 def _add(connection: Connection, model: type[Base], rows: Iterable[_Values]) -> None:
     left = iter(rows)
-    statement = insert(cast("Table", model.__table__)).inline()
     while some := list(islice(left, _ROWS_AT_ONCE)):
-        connection.execute(statement, some)
+        _ADD[model].run_each(connection, some)
 
 
 def _of(aip: StoredAip) -> _Values:

@@ -10,12 +10,15 @@ copies of renditions and certified copies; and of a copy its last check and its 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Table, select, true
+from sqlalchemy import Column, ColumnElement, Date, LargeBinary, Table, Uuid, select, true, type_coerce
 from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
 
+from archive_service.db import UtcDateTime
 from archive_service.digests import canonical_json
 from archive_service.models import (
     Aip,
@@ -45,7 +48,7 @@ from archive_service.models import (
     Submission,
     SubmissionFinding,
 )
-from archive_service.preservation.log_lines import plain
+from archive_service.preservation.log_objects import utc_text
 
 STATE_VERSION: Final = "archive-state/1"
 _PAGE: Final = 1000
@@ -145,10 +148,30 @@ def _rows(session: Session, model: type[Base], key: tuple[str, ...], where: Colu
     if not isinstance(table, Table):
         raise TypeError(f"{model.__name__} is not mapped to a table")
     columns = [column for column in table.columns if column.name not in _OMITTED.get(model, ())]
-    query = select(*columns).where(where).order_by(*(table.columns[name] for name in key))
+    names = [column.name for column in columns]
+    # What a value becomes follows from its column, so it is found once for each column and not for each of very many values.
+    forms = [(name, form) for name, form in zip(names, map(_form, columns), strict=True) if form is not None]
+    query = select(*map(_as_text, columns)).where(where).order_by(*(table.columns[name] for name in key))
     for row in session.execute(query, execution_options={"yield_per": _PAGE}):
-        yield canonical_json({column.name: _json(value) for column, value in zip(columns, row, strict=True)})
+        values = dict(zip(names, row, strict=True))
+        for name, form in forms:
+            if values[name] is not None:
+                values[name] = form(values[name])
+        yield canonical_json(values)
 
 
-def _json(value: Any) -> Any:  # a column's value
-    return value.hex() if isinstance(value, bytes) else plain(value)
+def _as_text(column: Column[Any]) -> ColumnElement[Any]:
+    """Returns a column, one of UUIDs as their text: nobody needs the objects here."""
+    return type_coerce(column, Uuid(as_uuid=False)) if isinstance(column.type, Uuid) else column
+
+
+def _form(column: Column[Any]) -> Callable[[Any], Any] | None:
+    """Returns what makes the JSON form of a column's values; None where they are JSON already."""
+    return next((form for kind, form in _FORMS if isinstance(column.type, kind)), None)
+
+
+_FORMS: Final[Sequence[tuple[type[TypeEngine[Any]], Callable[[Any], Any]]]] = (
+    (UtcDateTime, utc_text),
+    (Date, date.isoformat),
+    (LargeBinary, bytes.hex),
+)
