@@ -26,6 +26,9 @@ class DigestAlgorithm(StrEnum):
     SHA_512 = "SHA-512"
 
 
+_ITEMS_TOGETHER: Final = 500
+"""Items of a list that are made into text at a time."""
+
 _HEX_LENGTH: Final = {DigestAlgorithm.SHA_256: 64, DigestAlgorithm.SHA_384: 96, DigestAlgorithm.SHA_512: 128}
 _HASHLIB: Final = {
     DigestAlgorithm.SHA_256: hashlib.sha256,
@@ -124,3 +127,29 @@ def canonical_json(value: Any) -> bytes:  # JSON values are Any by nature
         ValueError: the value holds NaN, infinity or a lone surrogate.
     """
     return _CANONICAL.encode(value).encode()
+
+
+def canonical_parts(value: Any) -> Iterator[bytes]:  # JSON values are Any by nature
+    """Yields `canonical_json` in pieces, an object's long lists some items at a time: the text of 100,000 components is never held whole.
+
+    Raises:
+        ValueError: as `canonical_json`.
+    """
+    if not isinstance(value, dict):
+        yield canonical_json(value)
+        return
+    before = b"{"
+    for name in sorted(value):
+        yield before + canonical_json(name) + b":"
+        member = value[name]
+        yield from _list_parts(member) if isinstance(member, list) else (canonical_json(member),)
+        before = b","
+    yield b"}" if value else b"{}"
+
+
+def _list_parts(items: list[Any]) -> Iterator[bytes]:
+    before = b"["
+    for start in range(0, len(items), _ITEMS_TOGETHER):
+        yield before + canonical_json(items[start : start + _ITEMS_TOGETHER])[1:-1]
+        before = b","
+    yield b"]" if items else b"[]"

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
-from archive_service.digests import Digest, canonical_json, digest_bytes
+from archive_service.digests import Digest, RunningDigest, canonical_parts
 from archive_service.field_reasons import field_reason
 from archive_service.findings import Finding
 from archive_service.texts import NOT_PLAIN
@@ -212,7 +212,8 @@ def parse_json(content: bytes) -> tuple[Any, list[Finding]]:
         value = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_members, parse_constant=_refuse_constant)
         if content.count(b"[") + content.count(b"{") > MAX_DEPTH:
             _refuse_deeper(value)
-        canonical_json(value)
+        for _ in canonical_parts(value):
+            pass  # every part is made, so that what cannot be is found here
     except RecursionError:
         return None, [_malformed(_TOO_DEEP)]
     except ValueError as exc:
@@ -314,4 +315,7 @@ def _invalid_field(problem: ErrorDetails) -> Finding:
 
 def content_digest(value: Any) -> Digest:
     """Returns the identity of a dossier's content: the digest of the canonical form of dossier.json, which names each file's digest."""
-    return digest_bytes(canonical_json(value))
+    running = RunningDigest()
+    for part in canonical_parts(value):
+        running.update(part)
+    return running.digest()

@@ -2,9 +2,10 @@
 
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
@@ -27,8 +28,8 @@ class PackageView:
     """Size in bytes by path."""
     folders: frozenset[str]
     """Every folder, without a slash at the end."""
-    folded: Mapping[str, str] = field(repr=False)
-    """Path by its case-folded form."""
+    folded: Callable[[], Mapping[str, str]] = field(repr=False)
+    """Returns path by its case-folded form, made when it is first needed."""
     read: Callable[[str], Iterator[bytes]] = field(repr=False)
     """Yields a file's bytes; raises PackageInvalid when they are damaged."""
     sha256: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -45,7 +46,7 @@ class PackageView:
         """
         if path in self.sizes:
             return path
-        return self.folded.get(path.casefold())
+        return self.folded().get(path.casefold())
 
 
 class _Chunks(io.RawIOBase):
@@ -106,7 +107,7 @@ def zip_view(archive: BinaryIO, index: ZipIndex, sha256: Mapping[str, str] | Non
         roots=len(tops),
         sizes={name: member.size_bytes for name, member in members.items()},
         folders=frozenset(folders - {""}),
-        folded={name.casefold(): name for name in members},
+        folded=_folded(members),
         read=lambda name: read_member(archive, members[name]),
         sha256=sha256 or {},
     )
@@ -132,8 +133,13 @@ def _folder_view(path: Path) -> PackageView:
             while chunk := opened.read(1024 * 1024):
                 yield chunk
 
-    folded = {name.casefold(): name for name in sizes}
-    return PackageView(folder=root.name, roots=1, sizes=sizes, folders=frozenset(folders), folded=folded, read=read)
+    return PackageView(
+        folder=root.name, roots=1, sizes=sizes, folders=frozenset(folders), folded=_folded(sizes), read=read
+    )
+
+
+def _folded(names: Iterable[str]) -> Callable[[], Mapping[str, str]]:
+    return cache(lambda: {name.casefold(): name for name in names})
 
 
 def _parents(names: Mapping[str, object]) -> set[str]:

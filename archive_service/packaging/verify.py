@@ -20,7 +20,9 @@ from archive_service.packaging import layout
 from archive_service.packaging.aip_reader import (
     AipMetadata,
     ArchivedFile,
+    ReadDossier,
     metadata_of,
+    read_dossier,
     read_files,
     read_metadata,
     read_package_mets,
@@ -171,6 +173,7 @@ def _verify(
     digest, digests, damaged = _read_once(archive, index, passing)
     hexes = {name.partition("/")[2]: value.hex for name, value in digests.items()}
     view = zip_view(archive, index, hexes)
+    dossier = _dossier_first(view)
     checks = [_structure(archive, index, view), _result("zip_content", damaged, {"entries": len(index.members)})]
     package = _Package(view, digests)
     checks += [
@@ -179,7 +182,7 @@ def _verify(
         _guard("completeness", package.completeness),
         _guard("premis_fixity", package.premis_fixity),
     ]
-    metadata, problem = _metadata(view, index, package)
+    metadata, problem = _metadata(view, index, package, dossier)
     if metadata is None:
         names = _CHECKS[6:11]
         checks += [CheckResult(name=name, outcome=Outcome.INDETERMINATE, reasons=[problem]) for name in names]
@@ -258,9 +261,19 @@ def _offset(member: ZipMember) -> int:
     return member.header_offset
 
 
-def _metadata(view: PackageView, index: ZipIndex, package: "_Package") -> tuple[AipMetadata | None, str]:
+def _dossier_first(view: PackageView) -> ReadDossier | None:
+    """Reads dossier.json, which takes most memory of all, before anything else does; what is wrong with it the reading of metadata tells."""
     try:
-        return metadata_of(view, index, documents=package.mets(), files=package.files()), ""
+        return read_dossier(view)
+    except PackageInvalid:
+        return None
+
+
+def _metadata(
+    view: PackageView, index: ZipIndex, package: "_Package", dossier: ReadDossier | None
+) -> tuple[AipMetadata | None, str]:
+    try:
+        return metadata_of(view, index, read=dossier, documents=package.mets(), files=package.files()), ""
     except PackageInvalid as exc:
         return None, f"not checked: {exc.message}"
     except XmlRefused as exc:

@@ -13,6 +13,7 @@ import unicodedata
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import BinaryIO, Final
 
@@ -326,14 +327,20 @@ def _member(
         flags=fields[3],
         method=fields[4],
         crc=fields[7],
-        compressed_bytes=compressed,
+        compressed_bytes=size_bytes if compressed == size_bytes else compressed,  # one object for both
         size_bytes=size_bytes,
         header_offset=offset,
         data_offset=data_offset,
         mode=fields[15] >> 16 if fields[1] >> 8 == _UNIX else 0,
         plain=zip64_only and local_zip64_only and fields[12] == 0,
-        dos_time=(fields[5], fields[6]),
+        dos_time=_dos_time(fields[5], fields[6]),
     )
+
+
+@lru_cache(64)
+def _dos_time(time: int, date: int) -> tuple[int, int]:
+    """Returns both as one value, the same object for the many entries of one time."""
+    return time, date
 
 
 def _decoded(raw_name: bytes, flags: int, findings: list[Finding]) -> str:
