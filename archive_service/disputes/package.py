@@ -246,7 +246,7 @@ def _originals(version: _Version, component_id: str | None) -> Iterator[_Origina
 def _opened(archive: BinaryIO) -> tuple[AipMetadata, PackageView]:
     index = read_index(archive)
     view = zip_view(archive, index)
-    return metadata_of(view, index), view
+    return metadata_of(view), view
 
 
 def _original_name(file: ArchivedFile) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from archive_service.clock import require_aware
-from archive_service.digests import Digest, RunningDigest, sha256
+from archive_service.digests import Digest, sha256
 from archive_service.dossier import Dossier, content_digest, parse_dossier, parse_json
 from archive_service.errors import PackageInvalid
 from archive_service.packaging import layout
@@ -21,8 +21,7 @@ from archive_service.packaging.mets_reader import Mets, read_mets
 from archive_service.packaging.package_view import PackageView, zip_view
 from archive_service.packaging.premis import PREMIS_NS
 from archive_service.packaging.xml_reader import XSI, XmlRefused, elements, own_schema, parse, release
-from archive_service.packaging.zip_reader import ZipIndex, read_index
-from archive_service.packaging.zip_writer import AipEntry
+from archive_service.packaging.zip_reader import read_index
 
 METS_SCHEMA: Final = "mets-subset.xsd"
 PREMIS_SCHEMA: Final = "premis-subset.xsd"
@@ -89,14 +88,11 @@ class AipDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AipMetadata(AipDescription):
-    """All that a package says, its making and its entries included."""
+    """All that a package says, how it came to be included."""
 
     dossier_json: bytes
     events: Sequence[PremisEvent]
     agents: Sequence[PremisAgent]
-    entries: Sequence[AipEntry]
-    """Every file of the package with its range; digests as METS states them (the verifier compares them with the
-    bytes)."""
 
 
 def read_metadata(path: Path) -> AipMetadata:
@@ -110,18 +106,13 @@ def read_metadata(path: Path) -> AipMetadata:
         index = read_index(archive)
         if index.findings:
             raise PackageInvalid(f"{path.name}: not a sound ZIP archive", findings=list(index.findings))
-        return metadata_of(zip_view(archive, index), index)
+        return metadata_of(zip_view(archive, index))
 
 
 def metadata_of(
-    view: PackageView,
-    index: ZipIndex,
-    *,
-    read: ReadDossier | None = None,
-    documents: Sequence[Mets] | None = None,
-    files: Sequence[ArchivedFile] | None = None,
+    view: PackageView, *, read: ReadDossier | None = None, files: Sequence[ArchivedFile] | None = None
 ) -> AipMetadata:
-    """Returns the metadata of an opened AIP; dossier, METS documents and files already read are not read again.
+    """Returns the metadata of an opened AIP; a dossier and files already read are not read again.
 
     Raises:
         PackageInvalid: something is missing or malformed.
@@ -130,17 +121,10 @@ def metadata_of(
         if read is None:
             read = read_dossier(view)
         events, agents = read_provenance(view)
-        if documents is None:
-            documents = [read_package_mets(view, path) for path in (layout.METS, layout.REP_METS)]
         if files is None:
             files = list(read_files(view))
-        return AipMetadata(
-            **_described(view, read, files),
-            dossier_json=read.received,
-            events=events,
-            agents=agents,
-            entries=list(_entries(view, index, documents, {file.path: file.component_id for file in files})),
-        )
+        described = _described(view, read, files)
+        return AipMetadata(**described, dossier_json=read.received, events=events, agents=agents)
 
 
 def description_of(view: PackageView) -> AipDescription:
@@ -353,32 +337,3 @@ def _text(element: Any, path: str) -> str:
 @cache
 def _qualified(path: str) -> str:
     return "/".join(_P + name for name in path.split("/"))
-
-
-def _entries(
-    view: PackageView, index: ZipIndex, documents: Sequence[Mets], components: Mapping[str, str]
-) -> Iterator[AipEntry]:
-    """Yields every entry with the digest METS states; METS.xml itself, which nothing in the package states, is read."""
-    stated: dict[str, str] = {}
-    for document in documents:
-        for attributes, target in document.references():
-            stated[target] = attributes["CHECKSUM"]
-    for member in index.members:
-        path = member.name.removeprefix(f"{view.folder}/")
-        digest = _digest_of(view, path) if path == layout.METS else sha256(stated[path])
-        yield AipEntry(
-            path=member.name,
-            component_id=components.get(path),
-            offset=member.data_offset,
-            size_bytes=member.size_bytes,
-            digest=digest,
-        )
-
-
-def _digest_of(view: PackageView, path: str) -> Digest:
-    if path in view.sha256:  # read before
-        return sha256(view.sha256[path])
-    running = RunningDigest()
-    for chunk in view.read(path):
-        running.update(chunk)
-    return running.digest()

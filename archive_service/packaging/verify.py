@@ -182,7 +182,7 @@ def _verify(
         _guard("completeness", package.completeness),
         _guard("premis_fixity", package.premis_fixity),
     ]
-    metadata, problem = _metadata(view, index, package, dossier)
+    metadata, problem = _metadata(view, package, dossier)
     if metadata is None:
         names = _CHECKS[6:11]
         checks += [CheckResult(name=name, outcome=Outcome.INDETERMINATE, reasons=[problem]) for name in names]
@@ -269,11 +269,10 @@ def _dossier_first(view: PackageView) -> ReadDossier | None:
         return None
 
 
-def _metadata(
-    view: PackageView, index: ZipIndex, package: "_Package", dossier: ReadDossier | None
-) -> tuple[AipMetadata | None, str]:
+def _metadata(view: PackageView, package: "_Package", dossier: ReadDossier | None) -> tuple[AipMetadata | None, str]:
     try:
-        return metadata_of(view, index, read=dossier, documents=package.mets(), files=package.files()), ""
+        package.mets()  # what a package without them says of itself is not looked at any further
+        return metadata_of(view, read=dossier, files=package.files()), ""
     except PackageInvalid as exc:
         return None, f"not checked: {exc.message}"
     except XmlRefused as exc:

@@ -18,6 +18,7 @@ from archive_service.cli import main
 from archive_service.db import Database
 from archive_service.errors import Conflict, StoreUnavailable
 from archive_service.models import Record
+from archive_service.preservation import package_reading
 from archive_service.preservation import rebuild as rebuilding
 from archive_service.preservation.log_keys import known_keys, log_signer
 from archive_service.preservation.package_reading import StoredAip, read_packages
@@ -183,3 +184,18 @@ def test_a_target_that_is_no_database_is_said_without_a_stack_trace(
     assert ended.value.code == 6
     assert capsys.readouterr().err == "DATABASE_UNAVAILABLE: file is not a database\n"
     assert target.read_bytes() == b"something else " * 100
+
+
+def test_a_package_is_read_the_same_held_in_memory_or_where_it_lies(
+    archive: Archive, dossiers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive_numbered(archive, dossiers, 1)
+    store = archive.service.stores["kho-1"]
+    (item,) = store.list("aip/")
+    held = package_reading.read_package(store, item)
+    assert isinstance(held, StoredAip)
+    monkeypatch.setattr(package_reading, "_HELD_BYTES", 1000)
+    again = package_reading.read_package(store, item)
+    assert isinstance(again, StoredAip)
+    assert replace(again, read_at=held.read_at) == held
+    assert again.size_bytes == item.size_bytes
