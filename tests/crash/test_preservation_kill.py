@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,8 @@ def killed_at(step: int, folder: Path, work: Work) -> bool:
     child = os.fork()
     if child == 0:
         try:
+            # The process that reading processes come from is the parent's child, and this one may not ask for it.
+            forkserver._forkserver.__init__()  # type: ignore[misc]
             _count_steps(step)
             with opened(folder) as service:
                 work(service)
