@@ -17,19 +17,20 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from archive_service.audit import software
-from archive_service.service import Service, open_service
 from archive_service.settings import load_settings
 
 if TYPE_CHECKING:
     from archive_service.identity.permissions import Principal
+    from archive_service.service import Service
 
 DataOption = Annotated[Path | None, typer.Option("--data", help="Thư mục dữ liệu / data folder (ARCHIVE_DATA_DIR).")]
 
 
 @contextmanager
-def opened_service(data: Path | None, *, migrate: bool = True) -> Iterator[Service]:
+def opened_service(data: Path | None, *, migrate: bool = True) -> "Iterator[Service]":
     """Opens the service of a data folder, at the newest schema, and closes it at the end."""
+    from archive_service.service import open_service  # with the database's library, which not every command needs
+
     service = open_service(load_settings(data_dir=data), migrate=migrate)
     try:
         yield service
@@ -39,6 +40,7 @@ def opened_service(data: Path | None, *, migrate: bool = True) -> Iterator[Servi
 
 def operator_principal() -> "Principal":
     """Returns the principal of whoever runs commands on the server."""
+    from archive_service.audit import software
     from archive_service.identity.permissions import operator  # with all about passwords
 
     return operator(software("command-line"))

@@ -23,7 +23,6 @@ from rich.text import Text
 from archive_service.cli.checking import AtOption, JsonOption, TrustOption, moment_of, worker_count
 from archive_service.cli.common import DataOption, bytes_bar, opened_service, operator_principal
 from archive_service.cli.output import print_json
-from archive_service.disputes.package import write_dispute_package
 from archive_service.disputes.verifying import Trusted, Verified, texts_of, trusted, verify_file, verify_record
 from archive_service.errors import ArchiveError, BadRequest
 from archive_service.ingest.policies import load_trust
@@ -204,6 +203,8 @@ def dispute(
     data: DataOption = None,
 ) -> None:
     """Xuất gói chứng cứ của một hồ sơ hoặc tài liệu / one ZIP with all that proves a record, checkable by anyone."""
+    from archive_service.disputes.package import write_dispute_package  # `verify` needs neither this nor a database
+
     with opened_service(data, migrate=False) as service, durable_file(output.absolute(), replace=True) as target:
         made = write_dispute_package(service, record, target, operator_principal(), component_id=component)
     typer.echo(f"{output}: {made.size_bytes} byte, sha256 {made.digest.hex}, {len(made.aips)} AIP")

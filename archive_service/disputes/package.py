@@ -39,8 +39,6 @@ from archive_service.preservation.log_keys import known_keys
 from archive_service.scratch import Scratch
 from archive_service.service import Service
 
-MANIFEST: Final = "dispute.json"
-PACKAGE_TYPE: Final = "archive-dispute/1"
 ORIGINALS_SHOWN: Final = 50
 """Commands printed for originals; beyond that the page would not be read. Every file is in SHA256SUMS."""
 DETAIL_SHOWN: Final = 400
@@ -166,7 +164,7 @@ def _write(service: Service, gathered: _Gathered, target: BinaryIO, *, component
     entries = [
         writer.add_bytes("README.txt", pages.text_page(facts, told, file_name).encode()),
         writer.add_bytes("README.html", pages.html_page(facts, told, file_name).encode()),
-        writer.add_bytes(MANIFEST, _json(_manifest(gathered, component_id))),
+        writer.add_bytes(steps.MANIFEST, _json(_manifest(gathered, component_id))),
     ]
     for version in gathered.versions:
         entries += _version_entries(writer, version, [item for item in originals if item.version is version])
@@ -326,7 +324,7 @@ def _facts(gathered: _Gathered, component_id: str | None) -> list[tuple[str, str
 
 def _manifest(gathered: _Gathered, component_id: str | None) -> dict[str, Any]:
     return {
-        "type": PACKAGE_TYPE,
+        "type": steps.PACKAGE_TYPE,
         "record_id": str(gathered.record.id),
         "dossier_code": gathered.record.dossier_code,
         "component_id": component_id,

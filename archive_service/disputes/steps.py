@@ -18,6 +18,8 @@ from archive_service.evidence.checkpoint import NoteKey, SignedCheckpoint
 from archive_service.evidence.ers_asn1 import ArchiveTimeStamp, EvidenceRecord, parse_evidence_record
 from archive_service.evidence.leaves import LogProof, parse_log_proof
 
+MANIFEST: Final = "dispute.json"
+PACKAGE_TYPE: Final = "archive-dispute/1"
 CHECKPOINT: Final = "evidence/checkpoint.txt"
 _BODY: Final = "evidence/checkpoint.body"
 _SIGNATURE: Final = "evidence/checkpoint.sig"

@@ -17,8 +17,7 @@ from asn1crypto import x509
 from pydantic import BaseModel, ConfigDict
 
 from archive_service.digests import RunningDigest, canonical_json
-from archive_service.disputes.package import MANIFEST, PACKAGE_TYPE
-from archive_service.disputes.steps import ANCHORS
+from archive_service.disputes.steps import ANCHORS, MANIFEST, PACKAGE_TYPE
 from archive_service.errors import ArchiveError, ConfigurationInvalid, PackageInvalid
 from archive_service.evidence.algorithms import load_algorithm_policy
 from archive_service.evidence.checkpoint import NoteKey, parse_vkey

@@ -14,7 +14,7 @@ import pytest
 from asn1crypto import pem
 
 from archive_service import clock
-from archive_service.disputes.package import MANIFEST
+from archive_service.disputes.steps import MANIFEST
 from archive_service.disputes.verifying import Trusted, check_texts, verify_file
 from archive_service.evidence.checkpoint import generate_signer
 from archive_service.evidence.ers_asn1 import parse_evidence_record
