@@ -1,20 +1,27 @@
 """What reads a location alone: rebuilding a database, checking its bytes. Apart from what keeps records, of which it needs little."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+from sqlalchemy import func, select
 
 from archive_service import clock
 from archive_service.cli.common import DataOption, count_bar, opened_service
 from archive_service.db import Database
 from archive_service.errors import ConfigurationInvalid
 from archive_service.evidence.checkpoint import NoteKey
+from archive_service.models import Event
 from archive_service.preservation.log_keys import known_keys, public_keys
 from archive_service.preservation.rebuild import rebuild as rebuild_database
 from archive_service.preservation.statehash import table_hashes
 from archive_service.service import Service
 from archive_service.storage.port import Store
+
+EXIT_INDETERMINATE: Final = 7
+"""Nothing differs, and not everything could be compared; as of `verify`."""
 
 KeyOption = Annotated[
     list[Path] | None,
@@ -49,7 +56,10 @@ def rebuild(
     ] = False,
     data: DataOption = None,
 ) -> None:
-    """Dựng lại cơ sở dữ liệu từ một kho / rebuild a database from one location; safe to repeat."""
+    """Dựng lại cơ sở dữ liệu từ một kho / rebuild a database from one location; safe to repeat.
+
+    Exit 0 = complete, and equal where compared; 1 = not; 7 = events that are not sealed yet kept it from being compared.
+    """
     target = Database(into)
     try:
         with opened_service(data, migrate=False) as service:
@@ -62,7 +72,7 @@ def rebuild(
                     at=clock.unique_now(),
                     progress=lambda stage, done: bar.update(tasks[stage], completed=done),
                 )
-            differing = _differences(service, target, report.last_seq) if compare else []
+            compared = _compared(service, target, report.last_seq) if compare else _Comparison()
     finally:
         target.close()
     rate = report.aips / report.seconds if report.seconds else 0.0
@@ -73,16 +83,40 @@ def rebuild(
     for name in ("unsealed", "damaged", "missing"):
         for line in getattr(report, name):
             typer.echo(f"{name}: {line}")
-    for table in differing:
+    for table in compared.differing:
         typer.echo(f"KHÁC / DIFFERS: {table}")
-    if differing or not report.complete:
+    if compared.later_events:
+        typer.echo(
+            f"CHƯA SO ĐƯỢC / NOT COMPARED: {compared.later_events} sự kiện chưa niêm phong / events are not sealed yet;"
+            " archive-service seal, rồi dựng lại vào cơ sở dữ liệu trống khác / then rebuild into another empty database"
+        )
+    if compared.differing or not report.complete:
         raise typer.Exit(1)
+    if compared.later_events:
+        raise typer.Exit(EXIT_INDETERMINATE)
 
 
-def _differences(service: Service, target: Database, last_seq: int) -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Comparison:
+    """What the present database and the rebuilt one do not have in common."""
+
+    differing: Sequence[str] = ()
+    """Tables."""
+    later_events: int = 0
+    """Events after the last seal: a location cannot know them, so nothing was compared."""
+
+
+def _compared(service: Service, target: Database, last_seq: int) -> _Comparison:
     with service.database.read() as present, target.read() as rebuilt:
-        before, after = table_hashes(present, up_to_seq=last_seq), table_hashes(rebuilt, up_to_seq=last_seq)
-    return [name for name in before if before[name] != after[name]]
+        if (
+            not service.database.is_sqlite
+        ):  # a running service goes on writing; here is one moment of it, as on SQLite anyway
+            present.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        later = present.scalar(select(func.count()).select_from(Event).where(Event.seq > last_seq)) or 0
+        if later:
+            return _Comparison(later_events=later)
+        before, after = table_hashes(present), table_hashes(rebuilt, up_to_seq=last_seq)  # the rebuild is an event, too
+    return _Comparison(differing=[name for name in before if before[name] != after[name]])
 
 
 def check_location_bytes(

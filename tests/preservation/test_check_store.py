@@ -133,7 +133,7 @@ def test_what_is_not_sealed_yet_is_undecided(archive: Archive, dossiers: Path) -
 
 
 def test_the_command_says_what_is_wrong(archive: Archive, dossiers: Path) -> None:
-    from typer.testing import CliRunner
+    from typer.testing import CliRunner, Result
 
     from archive_service.cli import app
 
@@ -146,11 +146,23 @@ def test_the_command_says_what_is_wrong(archive: Archive, dossiers: Path) -> Non
     failed = CliRunner().invoke(app, ["check-store", "kho-1", "--data", data])
     assert failed.exit_code == 1
     assert "FAILED" in failed.stdout
-    target = archive.service.settings.data_dir / "rebuilt.db"
-    command = ["rebuild", "--from", "kho-2", "--into", f"sqlite:///{target}", "--data", data]
-    rebuilt = CliRunner().invoke(app, [*command, "--compare"])
+
+    def rebuild(name: str) -> Result:
+        target = archive.service.settings.data_dir / name
+        into = ["--into", f"sqlite:///{target}", "--data", data]
+        return CliRunner().invoke(app, ["rebuild", "--from", "kho-2", *into, "--compare"])
+
+    rebuilt = rebuild("rebuilt.db")
     assert rebuilt.exit_code == 0, rebuilt.output
     assert "state hash" in rebuilt.stdout
+    archive.archive(minimal_dossier(dossiers, code="000.00.16.H56-250314-0009").folder)
+    went_on = rebuild("went-on.db")
+    assert went_on.exit_code == 7, went_on.output
+    assert "NOT COMPARED" in went_on.stdout
+    assert "DIFFERS" not in went_on.stdout
+    assert CliRunner().invoke(app, ["seal", "--data", data]).exit_code == 0
+    again = rebuild("again.db")
+    assert again.exit_code == 0, again.output
     assert archive.call("GET", "evidence/checkpoint", role=RoleName.AUDITOR).status_code == 200
 
 
