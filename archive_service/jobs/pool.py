@@ -35,6 +35,8 @@ _LOOK_EVERY_S: Final = 0.5
 _ASKED_TO_STOP: Final = frozenset({0, -signal.SIGTERM, -signal.SIGINT})
 """Exit codes of a worker that was told to stop; by signal when it had not yet got so far as to catch it. With a signal to the whole
 process group the workers end before the group's parent says so: that is no fault to report."""
+GARBAGE_AFTER_OBJECTS: Final = 20_000
+"""How many more objects than before make the garbage collector look for circles: about as many as ten dossiers leave for a moment."""
 
 logger = logging.getLogger(__name__)
 
@@ -158,10 +160,16 @@ def _work(
     database = Database(settings.resolved_database_url)
     try:
         registry = load_registry()
-        gc.freeze()  # what is loaded now stays: no collection need go through it again
+        settle_memory()
         run_worker(database, settings, registry, stop)
     finally:
         database.close()
+
+
+def settle_memory() -> None:
+    """Tells the garbage collector that what is loaded now stays, and to look for garbage less often: jobs leave little that needs it."""
+    gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER_OBJECTS, *gc.get_threshold()[1:])
 
 
 def _stop_with_parent(stop: threading.Event) -> None:

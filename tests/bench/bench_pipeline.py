@@ -17,7 +17,6 @@ Run as `python -m tests.bench.bench_pipeline [dossiers] [--profile]`; --profile 
 
 import contextlib
 import cProfile
-import gc
 import hashlib
 import io
 import json
@@ -57,6 +56,7 @@ from archive_service.ingest.policies import CheckPolicies
 from archive_service.ingest.submissions import Origin, find_submission, open_submission, read_dossier
 from archive_service.ingest.uploads import ComponentUpload, complete, expected_component
 from archive_service.jobs.checkers import LimitedCheckers
+from archive_service.jobs.pool import settle_memory
 from archive_service.jobs.work import load_registry
 from archive_service.jobs.worker import Registry, run_next
 from archive_service.models import Aip, JobKind, State
@@ -329,7 +329,7 @@ def run(count: int, *, limited: bool, profile: bool = False, database_url: str =
         for dossier in dossiers[:WARM]:
             one(service, registry, dossier, Costs())
         use(service)
-        gc.freeze()  # as a worker does
+        settle_memory()
         resident, others = resident_mib(), others_cpu_s()
         profiler = cProfile.Profile()
         for dossier in dossiers[WARM:]:
