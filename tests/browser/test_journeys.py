@@ -123,8 +123,10 @@ def test_approving_with_the_keyboard_alone(watched: Watched) -> None:
     page = watched.page
     watched.site.wait(1)
     watched.open("/sign-in")
+    expect(page.get_by_label("Tên đăng nhập")).to_be_focused()
     page.keyboard.type("lan")
     page.keyboard.press("Tab")
+    expect(page.get_by_label("Mật khẩu")).to_be_focused()
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Xin chào").wait_for()
