@@ -45,8 +45,6 @@ IN_MEMORY_BYTES: Final = 8 * 1024 * 1024
 """Packages up to about this size are built in memory: nearly every dossier. A worker stores one at a time."""
 _ABOUT_A_FILE_BYTES: Final = 8 * 1024
 """What a package says of one file in METS, PREMIS and EAD, generously."""
-_memory: Final[list[io.BytesIO]] = []
-"""Memory of the last package, for the next one: fresh memory comes from the system page by page, at the price of writing it once more."""
 _RETENTION: Final = Prepared(
     select(Record.retention_kind, Record.retention_due_on).where(Record.id == bindparam("record"))
 )
@@ -123,13 +121,9 @@ def _due_on(work: Work, content: AipContent) -> date | None:
 
 @contextmanager
 def _room(service: Service, submission_id: UUID, content: AipContent) -> Iterator[BinaryIO]:
-    """Yields where the package is built, gone when the block ends. Memory may hold more, of an earlier package, behind it."""
+    """Yields where the package is built, gone when the block ends."""
     if sum(file.size_bytes + _ABOUT_A_FILE_BYTES for file in content.files) <= IN_MEMORY_BYTES:
-        memory = _memory.pop() if _memory else io.BytesIO()
-        memory.seek(0)
-        yield memory
-        if not _memory:  # after an error the traceback may still hold parts of it
-            _memory.append(memory)
+        yield io.BytesIO()
         return
     with DurableFile(service.staging.path(submission_id, AIP_STAGED_NAME)) as never_published:
         yield never_published.file
