@@ -9,6 +9,8 @@ import typer
 
 WIDE: Final = 2000
 """Columns where the output is no terminal: enough for any row to stay one line."""
+EXIT_INDETERMINATE: Final = 7
+"""Exit code where nothing failed and something could not be decided."""
 
 
 def print_json(answer: Mapping[str, Any], *, indent: int | None = None) -> None:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from sqlalchemy import func, select
 
 from archive_service import clock
 from archive_service.cli.common import DataOption, count_bar, opened_service
+from archive_service.cli.output import EXIT_INDETERMINATE
 from archive_service.db import Database
 from archive_service.errors import ConfigurationInvalid
 from archive_service.evidence.checkpoint import NoteKey
@@ -19,9 +20,6 @@ from archive_service.preservation.rebuild import rebuild as rebuild_database
 from archive_service.preservation.statehash import table_hashes
 from archive_service.service import Service
 from archive_service.storage.port import Store
-
-EXIT_INDETERMINATE: Final = 7
-"""Nothing differs, and not everything could be compared; as of `verify`."""
 
 KeyOption = Annotated[
     list[Path] | None,

@@ -22,7 +22,7 @@ from rich.text import Text
 
 from archive_service.cli.checking import AtOption, JsonOption, TrustOption, moment_of, worker_count
 from archive_service.cli.common import DataOption, bytes_bar, opened_service, operator_principal
-from archive_service.cli.output import print_json
+from archive_service.cli.output import EXIT_INDETERMINATE, print_json
 from archive_service.disputes.verifying import Trusted, Verified, texts_of, trusted, verify_file, verify_record
 from archive_service.errors import ArchiveError, BadRequest
 from archive_service.ingest.policies import load_trust
@@ -31,7 +31,6 @@ from archive_service.settings import load_settings
 from archive_service.signatures.pool import SignaturePool
 from archive_service.storage.durable import durable_file
 
-EXIT_INDETERMINATE: Final = 7
 REASONS_SHOWN: Final = 20
 TABLE_WIDTH: Final = 120
 """Columns of the table where the output is no terminal."""

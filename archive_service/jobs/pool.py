@@ -36,7 +36,7 @@ _ASKED_TO_STOP: Final = frozenset({0, -signal.SIGTERM, -signal.SIGINT})
 """Exit codes of a worker that was told to stop; by signal when it had not yet got so far as to catch it. With a signal to the whole
 process group the workers end before the group's parent says so: that is no fault to report."""
 GARBAGE_AFTER_OBJECTS: Final = 20_000
-"""How many more objects than before make the garbage collector look for circles: about as many as ten dossiers leave for a moment."""
+"""How many more objects than before make the garbage collector look for circles; chosen by trial, not derived."""
 
 logger = logging.getLogger(__name__)
 
